@@ -13,6 +13,8 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
+from ansible.utils.collection_loader._collection_finder import _AnsibleCollectionFinder
+
 ROOT = Path(__file__).resolve().parents[2]
 COLLECTIONS = ROOT / ".ansible" / "collections"
 
@@ -27,8 +29,6 @@ def _link_checkout() -> None:
 
 
 def _install_finder() -> None:
-    from ansible.utils.collection_loader._collection_finder import _AnsibleCollectionFinder  # noqa: PLC0415, PLC2701
-
     if not any(isinstance(finder, _AnsibleCollectionFinder) for finder in sys.meta_path):
         _AnsibleCollectionFinder(paths=[str(COLLECTIONS)])._install()
 
