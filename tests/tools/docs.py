@@ -1,4 +1,3 @@
-#!/usr/bin/env python3
 # Copyright: agentfleet.letta contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
@@ -106,7 +105,7 @@ def role_readme(role: Path) -> str:
     if text.count(BEGIN) != 1 or text.count(END) != 1:
         raise SystemExit(f"{role.name}/README.md: one {BEGIN} and one {END} are needed, for the table of variables")
     before, rest = text.split(BEGIN)
-    _, after = rest.split(END)
+    after = rest.split(END)[1]
     return f"{before}{BEGIN}\n{role_tables(role)}\n{END}{after}"
 
 
