@@ -1,7 +1,7 @@
 # Copyright: agentfleet.letta contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A role says its variables once: defaults/main.yml, meta/argument_specs.yml and the README agree, and names are scoped."""
+"""A role says its variables once: defaults, argument_specs and README agree, and names carry the role."""
 
 from __future__ import annotations
 
