@@ -37,11 +37,9 @@ def _compare(path: str, before: Any, after: Any, changes: list[str]) -> None:
     if isinstance(before, list) and isinstance(after, list):
         gone = [item for item in before if item not in after]
         new = [item for item in after if item not in before]
-        if gone or new:
-            changes.append(f"{path}: {_items(path, gone)} -> {_items(path, new)}")
-        else:
-            changes.append(f"{path}: another order")
-        return
+        if path.split(".", 1)[0] not in _HIDDEN and (gone or new):
+            changes.append(f"{path}: {_items(gone)} -> {_items(new)}")
+            return
     if path.split(".", 1)[0] in _HIDDEN:
         changes.append(f"{path}: changed")
     else:
@@ -54,9 +52,7 @@ def _shown(path: str, lead: str, value: Any) -> str:
     return f"{lead}({value})"
 
 
-def _items(path: str, items: list[Any]) -> str:
-    if path.split(".", 1)[0] in _HIDDEN:
-        return f"{len(items)} items"
+def _items(items: list[Any]) -> str:
     return ", ".join(_item(item) for item in items) or "nothing"
 
 

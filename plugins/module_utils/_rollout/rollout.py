@@ -40,9 +40,9 @@ class Outcome:
         """Say in one line what happened and what serves now."""
         if self.failure is None:
             return f"{self.outcome} in {self.seconds:.1f} s"
-        serving = f"{', '.join(self.serving)} still serving" if self.serving else "nothing of it ran before"
+        serving = f"serving: {', '.join(self.serving)}" if self.serving else "nothing of it ran before"
         if self.outcome == "rolled_back":
-            return f"{self.failure.sentence()}. Rolled back: {serving}."
+            return f"{self.failure.sentence()}. Rolled back; {serving}."
         return (
             f"{self.failure.sentence()}. The rollback failed too: {'; '.join(self.problems)}. "
             "Look at `docker compose ps -a` and run this again when that is mended."
