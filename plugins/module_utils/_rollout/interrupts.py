@@ -7,8 +7,9 @@
 from __future__ import annotations
 
 import signal
+from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any, Iterator, Optional, Protocol
+from typing import Any, Optional, Protocol
 
 from .errors import Interrupted
 

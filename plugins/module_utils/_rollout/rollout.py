@@ -10,8 +10,9 @@ that rollback knows exactly what to undo: by container id, services in reverse o
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Iterable, Optional, Sequence
+from typing import Any
 
 from . import evidence, gate
 from .clock import Clock
@@ -33,7 +34,7 @@ class Outcome:
     outcome: str
     services: tuple[dict[str, Any], ...]
     seconds: float
-    failure: Optional[evidence.Failure] = None
+    failure: evidence.Failure | None = None
     serving: tuple[str, ...] = ()
     problems: tuple[str, ...] = ()
 
