@@ -234,6 +234,7 @@ problems:
 """
 
 from ansible.module_utils.basic import AnsibleModule
+
 from ansible_collections.agentfleet.letta.plugins.module_utils._rollout import present
 
 

@@ -31,7 +31,7 @@ class SignalInterrupts:
 
     def __init__(self) -> None:
         self._deferred = False
-        self._pending: Optional[str] = None
+        self._pending: str | None = None
         for number in _SIGNALS:
             signal.signal(number, self._arrived)
 

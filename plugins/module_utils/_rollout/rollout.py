@@ -29,7 +29,10 @@ _LOOK = 1.0
 
 @dataclass(frozen=True)
 class Outcome:
-    """How a run ended. `outcome` is unchanged, deployed, rolled_back or dirty; times in seconds."""
+    """How a run ended. `outcome` is unchanged, deployed, rolled_back or dirty; times in seconds.
+
+    `serving` is what serves in place of what failed; `acted` whether there was anything to roll back.
+    """
 
     outcome: str
     services: tuple[dict[str, Any], ...]
@@ -37,14 +40,16 @@ class Outcome:
     failure: evidence.Failure | None = None
     serving: tuple[str, ...] = ()
     problems: tuple[str, ...] = ()
+    acted: bool = True
 
     def message(self) -> str:
         """Say in one line what happened and what serves now."""
         if self.failure is None:
             return f"{self.outcome} in {self.seconds:.1f} s"
-        serving = f"serving: {', '.join(self.serving)}" if self.serving else "nothing of it ran before"
+        serving = f"serving: {', '.join(self.serving)}" if self.serving else "none of it serves"
         if self.outcome == "rolled_back":
-            return f"{self.failure.sentence()}. Rolled back; {serving}."
+            undone = "Rolled back" if self.acted else "This run had changed nothing"
+            return f"{self.failure.sentence()}. {undone}; {serving}."
         return (
             f"{self.failure.sentence()}. The rollback failed too: {'; '.join(self.problems)}. "
             "Look at `docker compose ps -a` and run this again when that is mended."
@@ -267,6 +272,7 @@ class Rollout:
             failure=failure,
             serving=serving,
             problems=tuple(problems),
+            acted=any(record.created or record.stopped for record in self._records),
         )
 
     def _undo(self, record: _Record) -> None:
