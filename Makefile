@@ -17,6 +17,7 @@ LINK := .ansible/collections/ansible_collections/agentfleet/letta
 ARGS ?=
 # Options for pytest, such as PYTEST_ARGS='-k plan -x'.
 PYTEST_ARGS ?=
+BENCH_ARGS ?=
 # A folder of molecule/; all of them when empty.
 SCENARIO ?=
 
@@ -53,7 +54,7 @@ lint: setup-test ## Formatting, types, YAML, roles, shell, Dockerfiles, changelo
 
 .PHONY: unit
 unit: setup-test ## Fast tests of the code (PYTEST_ARGS: pytest's)
-	@pytest tests/unit $(PYTEST_ARGS)
+	@pytest $(if $(filter tests/%,$(PYTEST_ARGS)),,tests/unit) $(PYTEST_ARGS)
 
 .PHONY: sanity
 sanity: setup-test ## Ansible's own tests of a collection
@@ -62,14 +63,23 @@ sanity: setup-test ## Ansible's own tests of a collection
 .PHONY: integration
 integration: setup-test ## Modules, images and the tarball against a real engine (PYTEST_ARGS: pytest's)
 	@files/local/engine start
-	pytest tests/integration $(PYTEST_ARGS)
+	pytest $(if $(filter tests/%,$(PYTEST_ARGS)),,tests/integration) $(PYTEST_ARGS)
 
 .PHONY: molecule
 molecule: setup-test ## Whole deployments on fresh test hosts (SCENARIO: one of molecule/)
 	@files/local/engine start
 	tests/tools/molecule $(SCENARIO)
 
+.PHONY: bench
+bench: setup-test ## What a rollout with nothing to do costs, beside community.docker's (BENCH_ARGS: the bench's)
+	@files/local/engine start
+	python tests/bench/noop.py $(BENCH_ARGS)
+
 ##@ Documentation and upkeep
+
+.PHONY: build
+build: setup ## Build the collection's tarball into build/
+	@ansible-galaxy collection build --force --output-path build
 
 .PHONY: docs
 docs: setup-test ## Write the tables of variables and the modules' pages from their sources

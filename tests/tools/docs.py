@@ -90,11 +90,14 @@ def table(options: Options, elsewhere: str = "see the source") -> str:
 def role_tables(role: Path) -> str:
     """What belongs between the markers: a table for each entry point, ``main`` without a heading."""
     specs = yaml.safe_load((role / "meta" / "argument_specs.yml").read_text(encoding="utf-8"))["argument_specs"]
+    shared = specs.get("main", {}).get("options")
     parts: list[str] = []
     for entry, spec in specs.items():
         if entry != "main":
             parts.append(f"### `tasks_from: {entry}`\n\n{prose(spec.get('description', spec['short_description']))}")
-        if spec.get("options"):
+        if entry != "main" and shared and spec.get("options") == shared:
+            parts.append("It takes the variables above.")
+        elif spec.get("options"):
             parts.append(table(spec["options"], "see [defaults](defaults/main.yml)"))
     return "\n\n".join(parts)
 
