@@ -1,0 +1,65 @@
+# Copyright: agentfleet.letta contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Say what differs between two normalised configurations, without showing what must stay secret."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+# Values under these keys are often secrets: their keys are named, their values are not.
+_HIDDEN = ("environment", "labels", "command", "entrypoint", "build")
+# They say how a container is replaced and how many there are, nothing about what one is.
+_NO_PART_OF_A_CONTAINER = ("x-rollout", "scale", "deploy.replicas", "deploy.update_config", "deploy.rollback_config")
+
+
+def changed_keys(before: Mapping[str, Any], after: Mapping[str, Any]) -> tuple[str, ...]:
+    """Name each key that differs, with both values where they may be shown: `mem_limit: 1g -> 2g`."""
+    changes: list[str] = []
+    _compare("", before, after, changes)
+    return tuple(changes)
+
+
+def _compare(path: str, before: Any, after: Any, changes: list[str]) -> None:
+    if before == after or path in _NO_PART_OF_A_CONTAINER:
+        return
+    if isinstance(before, Mapping) and isinstance(after, Mapping):
+        for key in sorted({*before, *after}, key=str):
+            child = f"{path}.{key}" if path else str(key)
+            if key not in before:
+                changes.append(f"{child}: added{_shown(child, ' ', after[key])}")
+            elif key not in after:
+                changes.append(f"{child}: removed{_shown(child, ' ', before[key])}")
+            else:
+                _compare(child, before[key], after[key], changes)
+        return
+    if isinstance(before, list) and isinstance(after, list):
+        gone = [item for item in before if item not in after]
+        new = [item for item in after if item not in before]
+        if path.split(".", 1)[0] not in _HIDDEN and (gone or new):
+            changes.append(f"{path}: {_items(gone)} -> {_items(new)}")
+            return
+    if path.split(".", 1)[0] in _HIDDEN:
+        changes.append(f"{path}: changed")
+    else:
+        changes.append(f"{path}: {before} -> {after}")
+
+
+def _shown(path: str, lead: str, value: Any) -> str:
+    if path.split(".", 1)[0] in _HIDDEN or isinstance(value, (Mapping, list)):
+        return ""
+    return f"{lead}({value})"
+
+
+def _items(items: list[Any]) -> str:
+    return ", ".join(_item(item) for item in items) or "nothing"
+
+
+def _item(item: Any) -> str:
+    if isinstance(item, Mapping):
+        # A mount, a port, a secret: its source and target say which one it is.
+        parts = [str(item[key]) for key in ("source", "published", "target") if item.get(key)]
+        return ":".join(parts) or str(dict(item))
+    return str(item)

@@ -1,0 +1,27 @@
+# Copyright: agentfleet.letta contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""What can go wrong, as types: each carries the sentence that the operator reads."""
+
+from __future__ import annotations
+
+
+class SpecError(Exception):
+    """The project's files ask for something wrong or unknown. Nothing was changed."""
+
+
+class PlanError(Exception):
+    """What runs and what should run cannot be joined safely. Nothing was changed."""
+
+
+class ComposeError(Exception):
+    """A docker compose command failed; the text is its own."""
+
+
+class EngineError(Exception):
+    """The engine refused or did not answer; the text is its own."""
+
+
+class Interrupted(Exception):
+    """A signal asked the run to end."""

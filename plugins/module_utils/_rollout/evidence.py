@@ -1,0 +1,90 @@
+# Copyright: agentfleet.letta contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""What an operator needs to know of a failure, with secrets taken out."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any, Callable
+
+from .observe import Container
+
+Redact = Callable[[str], str]
+
+_SECRET_WORDS = ("PASSWORD", "PASSWD", "SECRET", "TOKEN", "KEY", "CREDENTIAL", "DSN")
+# Shorter values ("1", "true") would blacken half of every log and hide nothing.
+_SHORTEST_SECRET = 6
+_REDACTED = "[redacted]"
+
+
+@dataclass(frozen=True)
+class Failure:
+    """Why a rollout stopped.
+
+    `reason` is one of create, exited, restarting, oom, unhealthy, timeout, interrupted.
+    """
+
+    service: str
+    container: str
+    reason: str
+    detail: str
+    exit_code: int | None = None
+    restart_count: int | None = None
+    health_log: tuple[dict[str, Any], ...] = ()
+    logs: tuple[str, ...] = ()
+
+    def sentence(self) -> str:
+        """One line that says which container and why, ending in its last words."""
+        who = ": ".join(name for name in (self.service, self.container) if name)
+        lead = f"{who} " if self.container else f"{who}: " if who else ""
+        return f"{lead}{self.detail}{self._last_words()}"
+
+    def _last_words(self) -> str:
+        if self.reason in ("unhealthy", "timeout") and self.health_log:
+            probe = self.health_log[-1]
+            words = str(probe["output"]).strip().splitlines()
+            return f" (last health probe: exit code {probe['exit_code']}{', ' + words[-1][:200] if words else ''})"
+        words = [line.strip() for line in self.logs if line.strip()]
+        return f" (last line of its log: {words[-1][:200]})" if words else ""
+
+
+def of_container(container: Container, reason: str, detail: str, logs: Sequence[str], redact: Redact) -> Failure:
+    """Gather what one failed container left."""
+    return Failure(
+        service=container.service,
+        container=container.name,
+        reason=reason,
+        detail=redact(detail),
+        exit_code=None if container.running else container.exit_code,
+        restart_count=container.restart_count,
+        health_log=tuple(
+            {"start": probe.start, "exit_code": probe.exit_code, "output": redact(probe.output)}
+            for probe in container.probes
+        ),
+        logs=tuple(redact(line) for line in logs),
+    )
+
+
+def redactor(secrets: Iterable[str]) -> Redact:
+    """Give a function that replaces each secret value in a text. Longer ones first: one may contain another."""
+    known = sorted({secret.strip() for secret in secrets if len(secret.strip()) >= _SHORTEST_SECRET}, key=len)[::-1]
+
+    def redact(text: str) -> str:
+        for secret in known:
+            text = text.replace(secret, _REDACTED)
+        return text
+
+    return redact
+
+
+def secret_values(environment: Iterable[str]) -> list[str]:
+    """Give the values of `NAME=value` pairs whose names say that they are secret."""
+    values = []
+    for pair in environment:
+        name, _equals, value = pair.partition("=")
+        if any(word in name.upper() for word in _SECRET_WORDS):
+            values.append(value)
+    return values

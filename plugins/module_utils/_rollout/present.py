@@ -1,0 +1,238 @@
+# Copyright: agentfleet.letta contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""`state: present` from module parameters to module result: join the parts, keep others out, report."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from . import compose_cli, core_yaml, engine, evidence, plan, release, report, resources, rollout, spec
+from .clock import MonotonicClock
+from .errors import ComposeError, EngineError, Interrupted, PlanError, SpecError
+from .interrupts import SignalInterrupts
+
+try:
+    import docker
+except ImportError:
+    docker = None  # type: ignore[assignment]
+try:
+    import yaml
+except ImportError:
+    yaml = None  # type: ignore[assignment]
+
+
+def run(module: Any) -> None:
+    """Carry the module out. Ends in exit_json or fail_json."""
+    for name, package, library in (("docker", "python3-docker", docker), ("PyYAML", "python3-yaml", yaml)):
+        if library is None:
+            module.fail_json(
+                msg=f"the Python library {name} is missing on this host (package {package} on Debian and Ubuntu)"
+            )
+    interrupts = SignalInterrupts()
+    try:
+        result = _Present(module, interrupts).run()
+    except (SpecError, PlanError, ComposeError, EngineError, Interrupted) as error:
+        module.fail_json(msg=f"{error}. No container was changed.")
+    if result.pop("failed", False):
+        module.fail_json(**result)
+    module.exit_json(**result)
+
+
+class _Present:
+    def __init__(self, module: Any, interrupts: SignalInterrupts) -> None:
+        self._module = module
+        self._interrupts = interrupts
+        self._params = module.params
+        self._clock = MonotonicClock()
+        self._lock: int | None = None
+        self._overrides = self._read_overrides()
+        source = self._params["project_src"]
+        if not Path(source).is_dir() and not (module.check_mode and self._params["definition"]):
+            raise SpecError(f"project_src: {source} is no directory on this host")
+
+    def run(self) -> dict[str, Any]:
+        """Plan, and unless in check mode, carry it out."""
+        definition = self._definition()
+        draft = self._scratch_file(definition)
+        files = (draft,) if draft else tuple(self._absolute(self._params["files"]))
+        compose = self._compose(files)
+        compose.version()
+        config = compose.config()
+        project = spec.parse(config, self._overrides)
+        store = release.Store(str(Path(self._params["state_dir"]) / project.name))
+        if self._module.check_mode:
+            return self._planned(compose, config, project, store)
+        with store.lock(self._params["lock_timeout"], self._clock) as self._lock:
+            return self._carry_out(compose, config, project, store, definition)
+
+    def _planned(
+        self, compose: compose_cli.ComposeCli, config: str, project: spec.Project, store: release.Store
+    ) -> dict[str, Any]:
+        made, _docker_engine = self._plan(compose, config, project, store)
+        result = self._result(made, store)
+        result["changed"] = made.changes or self._install_is_due(self._definition())
+        result["services"] = [rollout.describe(step) for step in made.services]
+        return result
+
+    def _carry_out(
+        self,
+        compose: compose_cli.ComposeCli,
+        config: str,
+        project: spec.Project,
+        store: release.Store,
+        definition: str | None,
+    ) -> dict[str, Any]:
+        if definition is not None:
+            staged = store.stage(definition)
+            compose = self._compose((staged,))
+        pulled = self._pull(compose, project, engine.DockerEngine())
+        made, docker_engine = self._plan(compose, config, project, store)
+        run = rollout.Rollout(
+            plan=made,
+            engine=docker_engine,
+            compose=compose,
+            clock=self._clock,
+            redact=evidence.redactor(self._secrets(project)),
+            log_lines=self._params["log_lines"],
+            interrupts=self._interrupts,
+        )
+        with self._interrupts.deferred():
+            outcome = run.run()
+        result = self._result(made, store)
+        result.update(outcome=outcome.outcome, services=list(outcome.services), seconds=round(outcome.seconds, 2))
+        result["changed"] = made.changes or pulled
+        for problem in outcome.problems:
+            self._module.warn(problem)
+        if outcome.failure:
+            result.update(failed=True, msg=outcome.message(), failure=asdict(outcome.failure))
+            result.update(serving=list(outcome.serving), problems=list(outcome.problems))
+            return result
+        store.commit(config)
+        if definition is not None:
+            result["changed"] = self._install(definition) or result["changed"]
+            store.forget_releases_but(staged)
+        return result
+
+    def _plan(
+        self, compose: compose_cli.ComposeCli, config: str, project: spec.Project, store: release.Store
+    ) -> tuple[plan.Plan, engine.DockerEngine]:
+        docker_engine = engine.DockerEngine()
+        conflicts = resources.conflicts(project, docker_engine.network, docker_engine.volume)
+        if conflicts:
+            raise PlanError("; ".join(conflicts))
+        containers = docker_engine.containers(project.name)
+        if any(container.service not in project.services for container in containers):
+            # Services of profiles that are not active are no orphans; Compose leaves their containers alone, too.
+            inactive = compose.declared_services() - set(project.services)
+            containers = [container for container in containers if container.service not in inactive]
+        made = plan.make_plan(
+            project=project,
+            containers=containers,
+            hashes=compose.hashes(config),
+            images={service.image: docker_engine.image_id(service.image) for service in project.services.values()},
+            committed=store.committed(),
+            remove_orphans=self._params["remove_orphans"],
+        )
+        missing = sorted({step.service.image for step in made.services if step.create and step.image_id is None})
+        if missing and (self._params["pull"] == "never" or not self._module.check_mode):
+            raise PlanError(f"image {', '.join(missing)} is not on this host, and was not to be pulled")
+        for warning in made.warnings:
+            self._module.warn(warning)
+        return made, docker_engine
+
+    def _pull(self, compose: compose_cli.ComposeCli, project: spec.Project, docker_engine: engine.Engine) -> bool:
+        """Pull what the policy says; gives whether an image came or changed."""
+        wanted = []
+        before = {}
+        for service in project.services.values():
+            policy = self._params["pull"] if self._params["pull"] != "policy" else service.pull_policy
+            before[service.image] = docker_engine.image_id(service.image)
+            if policy == "always" or (policy != "never" and before[service.image] is None):
+                wanted.append(service.name)
+        if wanted:
+            compose.pull(wanted)
+        return any(docker_engine.image_id(image) != image_id for image, image_id in before.items())
+
+    def _result(self, made: plan.Plan, store: release.Store) -> dict[str, Any]:
+        result: dict[str, Any] = {"plan": report.lines(made)}
+        if self._module._diff:
+            result["diff"] = report.diff(made, store.committed())
+        return result
+
+    def _compose(self, files: tuple[str, ...]) -> compose_cli.ComposeCli:
+        return compose_cli.ComposeCli(
+            run=self._run_command,
+            docker=self._params["docker_cli"] or self._module.get_bin_path("docker", required=True),
+            project_src=self._params["project_src"],
+            project_name=self._params["project_name"] or "",
+            files=files,
+            env_files=tuple(self._absolute(self._params["env_files"])),
+            profiles=tuple(self._params["profiles"] or ()),
+            scratch=self._module.tmpdir,
+        )
+
+    def _run_command(self, argv: list[str]) -> tuple[int, str, str]:
+        # Compose inherits the lock: should this process be killed, the project stays locked until Compose is done.
+        inherited = () if self._lock is None else (self._lock,)
+        rc, out, err = self._module.run_command(argv, pass_fds=inherited)
+        return rc, out, err
+
+    def _absolute(self, paths: list[str] | None) -> list[str]:
+        return [str(Path(self._params["project_src"]) / path) for path in paths or ()]
+
+    def _read_overrides(self) -> spec.Overrides:
+        names = ("order", "parallelism", "timeout", "stable")
+        for name in names[1:]:
+            if self._params[name] is not None and self._params[name] < 0:
+                raise SpecError(f"{name}: {self._params[name]} is negative; allowed: 0 or more")
+        return spec.Overrides(**{name: self._params[name] for name in names})
+
+    def _definition(self) -> str | None:
+        definition = self._params["definition"]
+        if definition is None or isinstance(definition, str):
+            return definition
+        if not isinstance(definition, dict):
+            raise SpecError("definition: must be a dictionary, or the text of a Compose file")
+        return core_yaml.dump(definition)
+
+    def _scratch_file(self, definition: str | None) -> str | None:
+        if definition is None:
+            return None
+        path = Path(self._module.tmpdir) / "compose.yaml"
+        release.write_atomically(path, definition, 0o600)
+        return str(path)
+
+    def _install_is_due(self, definition: str | None) -> bool:
+        if definition is None:
+            return False
+        try:
+            return self._installed.read_text("utf-8") != definition
+        except FileNotFoundError:
+            return True
+
+    @property
+    def _installed(self) -> Path:
+        return Path(self._params["project_src"]) / "compose.yaml"
+
+    def _install(self, definition: str) -> bool:
+        due = self._install_is_due(definition)
+        if due:
+            release.write_atomically(self._installed, definition, 0o640)
+        return due
+
+    def _secrets(self, project: spec.Project) -> list[str]:
+        """Give every value that must not be seen in evidence: secret files' contents, secret-named variables."""
+        values = []
+        for path in project.secret_files:
+            try:
+                values.append(Path(path).read_text("utf-8", errors="replace"))
+            except OSError as error:
+                self._module.warn(f"secret file {path} cannot be read, so it is not taken out of logs: {error}")
+        for service in project.services.values():
+            environment = service.config.get("environment") or {}
+            values += evidence.secret_values(f"{name}={value}" for name, value in environment.items())
+        return values

@@ -1,0 +1,79 @@
+# Copyright: agentfleet.letta contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""A plan as an operator reads it, and as Ansible's --diff shows it."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import secrets
+from collections.abc import Mapping
+from typing import Any
+
+from . import core_yaml
+from .plan import Plan, ServicePlan, short
+
+_PHRASES = {
+    "none": "nothing to do",
+    "wait": "waits until it is healthy",
+    "repair": "is put right where it stands",
+    "scale": "changes its number of containers",
+}
+
+
+def lines(plan: Plan) -> list[str]:
+    """One line for each service that something happens to, in the order in which it happens."""
+    told = [f"{step.service.name}: {_phrase(step)}" for step in plan.services if step.action != "none"]
+    told += [f"{container.service}: {container.name} is removed, an orphan" for container in plan.orphans]
+    return told
+
+
+def _phrase(step: ServicePlan) -> str:
+    if step.action == "create":
+        return f"{step.create} new ({'; '.join(step.reasons)})"
+    if step.action == "run":
+        return f"runs once, to success ({'; '.join(step.reasons)})"
+    if step.action == "update":
+        old = ", ".join(container.name for container in step.retire)
+        manner = "is down from the old one's stop to the new one's gate" if step.interrupts else "stays up"
+        return f"{step.create} new, {step.order}, in place of {old}; {manner} ({'; '.join(step.reasons)})"
+    return f"{_PHRASES[step.action]} ({'; '.join(step.reasons)})"
+
+
+def diff(plan: Plan, committed: Mapping[str, Any]) -> dict[str, str]:
+    """Give `before` and `after` for Ansible's --diff: each service's configuration and image.
+
+    Values that may be secret stand as digests under a key of this one call: equal ones look equal, none can be
+    guessed back.
+    """
+    key = secrets.token_bytes(16)
+    before, after = {}, {}
+    for step in plan.services:
+        name = step.service.name
+        running = sorted({short(container.image_id) for container in (*step.keep, *step.watch, *step.retire)})
+        if running:
+            before[name] = {"image_ids": running, **_shown(committed.get(name) or {}, key)}
+        if step.action != "none":
+            after[name] = {"image_ids": _image_ids(step, running), **_shown(step.service.config, key)}
+        elif running:
+            after[name] = before[name]
+    return {"before": core_yaml.dump(before) if before else "", "after": core_yaml.dump(after) if after else ""}
+
+
+def _image_ids(step: ServicePlan, running: list[str]) -> list[str]:
+    return [short(step.image_id)] if step.image_id else running
+
+
+def _shown(config: Mapping[str, Any], key: bytes) -> dict[str, Any]:
+    shown = dict(config)
+    for section in ("environment", "labels"):
+        values = shown.get(section)
+        if isinstance(values, Mapping):
+            shown[section] = {name: _digest(value, key) for name, value in values.items()}
+    return shown
+
+
+def _digest(value: Any, key: bytes) -> str:
+    return "hidden:" + hmac.new(key, str(value).encode(), hashlib.sha256).hexdigest()[:8]

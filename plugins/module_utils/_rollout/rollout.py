@@ -1,0 +1,339 @@
+# Copyright: agentfleet.letta contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Carry a plan out: create, start, prove, stop the old, commit; or put everything back.
+
+Every effect on a container goes through Engine or Compose, and is entered in the service's record as it happens, so
+that rollback knows exactly what to undo: by container id, services in reverse order.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from . import evidence, gate
+from .clock import Clock
+from .compose_cli import Compose
+from .engine import Engine, Watch
+from .errors import ComposeError, EngineError, Interrupted
+from .interrupts import Interrupts
+from .observe import Container
+from .plan import Plan, ServicePlan
+
+# The event stream gives promptness; a look at the containers at least this often gives certainty. Seconds.
+_LOOK = 1.0
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a run ended. `outcome` is unchanged, deployed, rolled_back or dirty; times in seconds.
+
+    `serving` is what serves in place of what failed; `acted` whether there was anything to roll back.
+    """
+
+    outcome: str
+    services: tuple[dict[str, Any], ...]
+    seconds: float
+    failure: evidence.Failure | None = None
+    serving: tuple[str, ...] = ()
+    problems: tuple[str, ...] = ()
+    acted: bool = True
+
+    def message(self) -> str:
+        """Say in one line what happened and what serves now."""
+        if self.failure is None:
+            return f"{self.outcome} in {self.seconds:.1f} s"
+        serving = f"serving: {', '.join(self.serving)}" if self.serving else "none of it serves"
+        if self.outcome == "rolled_back":
+            undone = "Rolled back" if self.acted else "This run had changed nothing"
+            return f"{self.failure.sentence()}. {undone}; {serving}."
+        return (
+            f"{self.failure.sentence()}. The rollback failed too: {'; '.join(self.problems)}. "
+            "Look at `docker compose ps -a` and run this again when that is mended."
+        )
+
+
+class _Halt(Exception):
+    """Ends the way forward."""
+
+    def __init__(self, failure: evidence.Failure) -> None:
+        super().__init__(failure.sentence())
+        self.failure = failure
+
+
+@dataclass
+class _Record:
+    """What was done to one service in this run."""
+
+    step: ServicePlan
+    began: float
+    created: list[str] = field(default_factory=list)
+    created_names: list[str] = field(default_factory=list)
+    stopped: list[Container] = field(default_factory=list)
+    seconds: float = 0.0
+
+
+@dataclass
+class Rollout:
+    """One run of one plan."""
+
+    plan: Plan
+    engine: Engine
+    compose: Compose
+    clock: Clock
+    redact: evidence.Redact
+    log_lines: int
+    interrupts: Interrupts
+
+    def __post_init__(self) -> None:
+        self._records: list[_Record] = []
+        self._watch: Watch
+
+    def run(self) -> Outcome:
+        """Roll out. Gives the outcome; a failure is in it, not raised."""
+        began = self.clock.now()
+        with self.engine.watch(self.plan.project.name) as self._watch:
+            try:
+                for step in self.plan.services:
+                    if step.action != "none":
+                        self._carry_out(step)
+            except _Halt as halt:
+                return self._roll_back(halt.failure, began)
+            except Interrupted as signal:
+                return self._roll_back(evidence.Failure("", "", "interrupted", str(signal)), began)
+            except (EngineError, ComposeError) as error:
+                service = self._records[-1].step.service.name if self._records else ""
+                failure = evidence.Failure(service, "", "create", self.redact(str(error)))
+                return self._roll_back(failure, began)
+        # From here on the new ones serve, and nothing leads back: what fails now is left to the next run.
+        problems = self._remove_replaced()
+        return Outcome(
+            outcome="deployed" if self.plan.changes else "unchanged",
+            services=self._services(),
+            seconds=self.clock.now() - began,
+            problems=problems,
+        )
+
+    def _carry_out(self, step: ServicePlan) -> None:
+        record = _Record(step, self.clock.now())
+        self._records.append(record)
+        if step.watch:
+            self._repair(step)
+        if step.service.one_shot:
+            self._prove(step, self._create(record, step.create), step.service.policy.stable)
+        else:
+            self._replace(record)
+        record.seconds = self.clock.now() - record.began
+
+    def _repair(self, step: ServicePlan) -> None:
+        for container in step.watch:
+            if container.restart_policy != step.service.restart_policy:
+                self.engine.set_restart_policy(container.id, step.service.restart_policy)
+        self._prove(step, [container.id for container in step.watch], step.service.policy.stable)
+
+    def _replace(self, record: _Record) -> None:
+        """Batch by batch: no more old ones are stopped than new ones are proven, or about to take their place."""
+        step, policy = record.step, record.step.service.policy
+        # What does not serve goes first.
+        old = sorted(step.retire, key=lambda container: (container.serving, container.number))
+        to_create = step.create
+        while to_create or old:
+            size = min(policy.parallelism or to_create, to_create)
+            to_create -= size
+            surplus = max(len(old) - to_create, 0)
+            leaving, old = old[:surplus], old[surplus:]
+            if step.order == "stop_first":
+                self._stop(record, leaving)
+            if size:
+                new = self._create(record, size)
+                self._prove(step, new, policy.stable)
+            if step.order == "start_first":
+                self._stop(record, leaving)
+            if size and policy.monitor:
+                self._prove(step, record.created, policy.monitor)
+            if to_create and policy.delay:
+                self.clock.sleep(policy.delay)
+
+    def _create(self, record: _Record, count: int) -> list[str]:
+        """Let Compose create `count` more containers of the service, and see that it touched nothing else."""
+        self.interrupts.check()
+        project, service = self.plan.project, record.step.service
+        before = {container.id: container for container in self.engine.containers(project.name)}
+        counts = {name: _count(before.values(), name) for name in project.dependencies(service.name)}
+        counts[service.name] = _count(before.values(), service.name) + count
+        try:
+            self.compose.create(service.name, counts)
+        finally:
+            after = {container.id: container for container in self.engine.containers(project.name)}
+            new = [container for container in after.values() if container.id not in before]
+            record.created += [container.id for container in new]
+            record.created_names += [container.name for container in new]
+        touched = [c.name for c in before.values() if c.id not in after or after[c.id].running != c.running]
+        touched += [container.name for container in new if container.service != service.name]
+        if touched or len(new) != count:
+            detail = f"Compose was to create {count} of this service alone; it made {len(new)} and touched {touched}"
+            raise _Halt(evidence.Failure(service.name, "", "create", detail))
+        if service.policy.no_healthcheck == "fail" and not service.one_shot and not new[0].healthcheck:
+            detail = "has no healthcheck, and x-rollout.no_healthcheck is fail"
+            raise _Halt(evidence.Failure(service.name, new[0].name, "create", detail))
+        return [container.id for container in new]
+
+    def _prove(self, step: ServicePlan, ids: Sequence[str], stable: float) -> None:
+        """Start what does not run and wait until all have passed the gate together; _Halt when one fails."""
+        gates: dict[str, gate.Gate] = {}
+        last: dict[str, Container] = {}
+        for container_id in ids:
+            container = self._inspect(step, container_id)
+            last[container_id] = container
+            policy = step.service.policy
+            gates[container_id] = gate.open_gate(policy, container, step.service.one_shot, self.clock.now(), stable)
+            if not container.running:
+                self._start(container)
+        while True:
+            now, until, waiting = self.clock.now(), float("inf"), False
+            for container_id in ids:
+                container_now = self.engine.inspect(container_id)
+                last[container_id] = container_now or last[container_id]
+                gates[container_id], verdict = gate.judge(gates[container_id], container_now, now)
+                if isinstance(verdict, gate.Failed):
+                    raise _Halt(self._evidence(last[container_id], verdict))
+                if isinstance(verdict, gate.Pending):
+                    waiting, until = True, min(until, verdict.until)
+            if not waiting:
+                return
+            self._watch.wait(min(_LOOK, until - now))
+            self.interrupts.check()
+
+    def _inspect(self, step: ServicePlan, container_id: str) -> Container:
+        container = self.engine.inspect(container_id)
+        if container is None:
+            detail = "a container was removed by somebody else in the middle of the rollout"
+            raise _Halt(evidence.Failure(step.service.name, "", "exited", detail))
+        return container
+
+    def _start(self, container: Container) -> None:
+        try:
+            self.engine.start(container.id)
+        except EngineError as error:
+            raise _Halt(
+                evidence.of_container(container, "create", f"could not be started: {error}", (), self.redact)
+            ) from error
+
+    def _evidence(self, container: Container, verdict: gate.Failed) -> evidence.Failure:
+        try:
+            logs = self.engine.logs(container.id, self.log_lines)
+        except EngineError:
+            # The verdict stands without them, and a container that is gone has none.
+            logs = []
+        return evidence.of_container(container, verdict.reason, verdict.detail, logs, self.redact)
+
+    def _stop(self, record: _Record, containers: Iterable[Container]) -> None:
+        for container in containers:
+            self.interrupts.check()
+            if not container.running:
+                continue
+            record.stopped.append(container)
+            # With `always` it would come back when the engine restarts before the commit.
+            self.engine.set_restart_policy(container.id, ("no", 0))
+            self.engine.stop(container.id, container.stop_timeout)
+
+    def _remove_replaced(self) -> tuple[str, ...]:
+        problems = []
+        replaced = [container for record in self._records for container in record.step.retire]
+        for container in (*self.plan.orphans, *replaced):
+            try:
+                if container in self.plan.orphans and container.running:
+                    self.engine.stop(container.id, container.stop_timeout)
+                self.engine.remove(container.id)
+            except EngineError as error:
+                problems.append(f"{container.name} could not be removed: {error}; the next run tries again")
+        return tuple(problems)
+
+    def _roll_back(self, failure: evidence.Failure, began: float) -> Outcome:
+        self.interrupts.ignore()
+        problems: list[str] = []
+        for record in reversed(self._records):
+            try:
+                self._undo(record)
+            except (_Halt, EngineError) as error:
+                problems.append(f"{record.step.service.name}: {self.redact(str(error))}")
+        serving: tuple[str, ...] = ()
+        try:
+            serving = self._serving(failure)
+        except EngineError as error:
+            problems.append(str(error))
+        return Outcome(
+            outcome="dirty" if problems else "rolled_back",
+            services=self._services(),
+            seconds=self.clock.now() - began,
+            failure=failure,
+            serving=serving,
+            problems=tuple(problems),
+            acted=any(record.created or record.stopped for record in self._records),
+        )
+
+    def _undo(self, record: _Record) -> None:
+        """Put one service back. Never two owners of one port or data directory: see `order`."""
+        step = record.step
+        if step.order == "stop_first":
+            self._stop_new(record)
+        for container in record.stopped:
+            self.engine.set_restart_policy(container.id, container.restart_policy)
+        if record.stopped:
+            self._prove(step, [container.id for container in record.stopped], 0.0)
+        self._stop_new(record)
+        for container_id in record.created:
+            self.engine.remove(container_id)
+        self._point_tag_back(step)
+
+    def _stop_new(self, record: _Record) -> None:
+        for container_id in record.created:
+            container = self.engine.inspect(container_id)
+            if container is not None and container.running:
+                self.engine.set_restart_policy(container_id, ("no", 0))
+                self.engine.stop(container_id, container.stop_timeout)
+
+    def _point_tag_back(self, step: ServicePlan) -> None:
+        """A tag that moved to the bad image would make a later `docker compose up` bring that image back."""
+        for container in step.retire:
+            reference = step.service.image
+            moved = container.image == reference and self.engine.image_id(reference) != container.image_id
+            if container.serving and moved and "@" not in reference:
+                self.engine.tag(container.image_id, reference)
+
+    def _serving(self, failure: evidence.Failure) -> tuple[str, ...]:
+        """Name what serves in place of what failed, or of the whole project where no service is to blame."""
+        present = self.engine.containers(self.plan.project.name)
+        names = (c.name for c in present if c.serving and failure.service in ("", c.service))
+        return tuple(sorted(names))
+
+    def _services(self) -> tuple[dict[str, Any], ...]:
+        done = {record.step.service.name: record for record in self._records}
+        return tuple(
+            {
+                **describe(step),
+                "new": done[step.service.name].created_names if step.service.name in done else [],
+                "seconds": round(done[step.service.name].seconds, 2) if step.service.name in done else 0.0,
+            }
+            for step in self.plan.services
+        )
+
+
+def describe(step: ServicePlan) -> dict[str, Any]:
+    """Give one service's part of a plan as plain data."""
+    return {
+        "service": step.service.name,
+        "action": step.action,
+        "order": step.order,
+        "reasons": list(step.reasons),
+        "create": step.create,
+        "old": [container.name for container in step.retire],
+        "interrupts": step.interrupts,
+    }
+
+
+def _count(containers: Iterable[Container], service: str) -> int:
+    return sum(container.service == service for container in containers)
