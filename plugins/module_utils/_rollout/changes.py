@@ -6,7 +6,8 @@
 
 from __future__ import annotations
 
-from typing import Any, Mapping
+from collections.abc import Mapping
+from typing import Any
 
 # Values under these keys are often secrets: their keys are named, their values are not.
 _HIDDEN = ("environment", "labels", "command", "entrypoint", "build")

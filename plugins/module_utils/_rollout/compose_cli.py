@@ -12,8 +12,10 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Callable, Mapping, Protocol, Sequence
+from pathlib import Path
+from typing import Callable, Protocol
 
 from .errors import ComposeError
 
@@ -29,6 +31,9 @@ class Compose(Protocol):
 
     def config(self) -> str:
         """Give the project's normalised configuration as YAML."""
+
+    def declared_services(self) -> set[str]:
+        """Give the names of all services in the project's files, those of inactive profiles too."""
 
     def hashes(self, config: str) -> dict[str, str]:
         """Give each service's configuration hash as Compose labels containers with it."""
@@ -67,17 +72,20 @@ class ComposeCli:
     def config(self) -> str:
         return self._compose(self._project(self.files), "config")
 
+    def declared_services(self) -> set[str]:
+        return set(self._compose([*self._project(self.files), "--profile", "*"], "config", "--services").split())
+
     def hashes(self, config: str) -> dict[str, str]:
         # Hashed from the normalised file: from the project's own files `config --hash` forgets env_file
         # (https://github.com/docker/compose/issues/14001), and so differs from the label of every such container.
-        path = os.path.join(self.scratch, "normalised.yaml")
+        path = Path(self.scratch) / "normalised.yaml"
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
         with os.fdopen(descriptor, "w", encoding="utf-8") as stream:
             stream.write(config)
         try:
-            lines = self._compose(self._project((path,)), "config", "--hash", "*").splitlines()
+            lines = self._compose(self._project((str(path),)), "config", "--hash", "*").splitlines()
         finally:
-            os.unlink(path)
+            path.unlink()
         return dict(line.split(" ", 1) for line in lines if " " in line)
 
     def create(self, service: str, counts: Mapping[str, int]) -> None:

@@ -40,9 +40,10 @@ def _integer(loader: Any, node: Any) -> int:
 
 def _core_loader() -> Any:
     class CoreSchemaLoader(yaml.SafeLoader):
-        yaml_implicit_resolvers: dict[str, Any] = {}
-        # `<<` is a key like any other in YAML 1.2; SafeConstructor would still merge by tag only.
+        pass
 
+    # Not added to: YAML 1.1's resolvers would stay, `<<` and `=` among them.
+    CoreSchemaLoader.yaml_implicit_resolvers = {}
     for tag, pattern, first in _CORE_SCHEMA:
         CoreSchemaLoader.add_implicit_resolver(tag, re.compile(pattern), first)
     CoreSchemaLoader.add_constructor("tag:yaml.org,2002:int", _integer)
@@ -56,7 +57,11 @@ def load(text: str) -> Any:
     """
     try:
         # A subclass of SafeLoader: it constructs plain data only.
-        return yaml.load(text, Loader=_core_loader())  # noqa: S506
+        loader = _core_loader()(text)
+        try:
+            return loader.get_single_data()
+        finally:
+            loader.dispose()
     except yaml.YAMLError as error:
         raise ValueError(f"not valid YAML: {error}") from error
 

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import queue
 import threading
+from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any, Iterator, Optional, Protocol
+from typing import Any, Protocol
 
 from .errors import EngineError
 from .observe import PROJECT, Container, container
@@ -17,9 +18,10 @@ from .observe import PROJECT, Container, container
 try:
     import docker
     import docker.errors
+    import docker.utils
     import requests
 except ImportError:  # reported by the module with the packages' names
-    docker = None
+    docker = None  # type: ignore[assignment]
 
 # What one answer of the engine may take, in seconds, beyond what the request itself waits for.
 _ANSWER = 60
@@ -31,19 +33,19 @@ class Engine(Protocol):
     def containers(self, project: str) -> list[Container]:
         """Give all containers of a project, stopped ones too."""
 
-    def inspect(self, container_id: str) -> Optional[Container]:
+    def inspect(self, container_id: str) -> Container | None:
         """Give one container, None when it is gone."""
 
-    def image_id(self, reference: str) -> Optional[str]:
+    def image_id(self, reference: str) -> str | None:
         """Give the id of an image, None when the engine has none of that name."""
 
     def tag(self, image_id: str, reference: str) -> None:
         """Let `reference` name the image again."""
 
-    def network(self, name: str) -> Optional[dict[str, Any]]:
+    def network(self, name: str) -> dict[str, Any] | None:
         """Give a network as the engine inspects it, None when there is none."""
 
-    def volume(self, name: str) -> Optional[dict[str, Any]]:
+    def volume(self, name: str) -> dict[str, Any] | None:
         """Give a volume as the engine inspects it, None when there is none."""
 
     def start(self, container_id: str) -> None:
@@ -90,11 +92,11 @@ class DockerEngine:
         # Containers of `docker compose run` are a person's, not the project's.
         return [item for item in inspected if item is not None and not item.oneoff]
 
-    def inspect(self, container_id: str) -> Optional[Container]:
+    def inspect(self, container_id: str) -> Container | None:
         answer = self._found("inspect a container", self._api.inspect_container, container_id)
         return None if answer is None else container(answer)
 
-    def image_id(self, reference: str) -> Optional[str]:
+    def image_id(self, reference: str) -> str | None:
         answer = self._found(f"inspect image {reference}", self._api.inspect_image, reference)
         return None if answer is None else str(answer["Id"])
 
@@ -103,11 +105,13 @@ class DockerEngine:
         with _translated(f"tag {reference}"):
             self._api.tag(image_id, repository, tag or "latest", force=True)
 
-    def network(self, name: str) -> Optional[dict[str, Any]]:
-        return self._found(f"inspect network {name}", self._api.inspect_network, name)
+    def network(self, name: str) -> dict[str, Any] | None:
+        answer: dict[str, Any] | None = self._found(f"inspect network {name}", self._api.inspect_network, name)
+        return answer
 
-    def volume(self, name: str) -> Optional[dict[str, Any]]:
-        return self._found(f"inspect volume {name}", self._api.inspect_volume, name)
+    def volume(self, name: str) -> dict[str, Any] | None:
+        answer: dict[str, Any] | None = self._found(f"inspect volume {name}", self._api.inspect_volume, name)
+        return answer
 
     def start(self, container_id: str) -> None:
         with _translated("start a container"):
@@ -119,8 +123,9 @@ class DockerEngine:
 
     def set_restart_policy(self, container_id: str, policy: tuple[str, int]) -> None:
         name, retries = policy
+        restart_policy: Any = {"Name": name, "MaximumRetryCount": retries}
         with _translated("set a restart policy"):
-            self._api.update_container(container_id, restart_policy={"Name": name, "MaximumRetryCount": retries})
+            self._api.update_container(container_id, restart_policy=restart_policy)
 
     def remove(self, container_id: str) -> None:
         self._found("remove a container", lambda found: self._api.remove_container(found, v=False), container_id)

@@ -6,8 +6,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any, Callable, Iterable, Optional, Sequence
+from typing import Any, Callable
 
 from .observe import Container
 
@@ -21,21 +22,25 @@ _REDACTED = "[redacted]"
 
 @dataclass(frozen=True)
 class Failure:
-    """Why a rollout stopped. `reason` is one of pull, create, exited, restarting, oom, unhealthy, timeout, interrupted."""
+    """Why a rollout stopped.
+
+    `reason` is one of create, exited, restarting, oom, unhealthy, timeout, interrupted.
+    """
 
     service: str
     container: str
     reason: str
     detail: str
-    exit_code: Optional[int] = None
-    restart_count: Optional[int] = None
+    exit_code: int | None = None
+    restart_count: int | None = None
     health_log: tuple[dict[str, Any], ...] = ()
     logs: tuple[str, ...] = ()
 
     def sentence(self) -> str:
         """One line that says which container and why, ending in its last words."""
-        subject = f"{self.service}: {self.container} " if self.container else f"{self.service}: " if self.service else ""
-        return f"{subject}{self.detail}{self._last_words()}"
+        who = ": ".join(name for name in (self.service, self.container) if name)
+        lead = f"{who} " if self.container else f"{who}: " if who else ""
+        return f"{lead}{self.detail}{self._last_words()}"
 
     def _last_words(self) -> str:
         if self.reason in ("unhealthy", "timeout") and self.health_log:

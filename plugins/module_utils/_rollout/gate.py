@@ -10,7 +10,7 @@ Pure: time is an argument (seconds on a monotonic clock), so each rule is tested
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Optional, Union
+from typing import Union
 
 from . import duration
 from .observe import Container
@@ -32,9 +32,9 @@ class Gate:
     stable: float
     one_shot: bool
     began: float
-    started_at: Optional[str] = None
+    started_at: str | None = None
     restarts: int = 0
-    healthy_since: Optional[float] = None
+    healthy_since: float | None = None
 
 
 @dataclass(frozen=True)
@@ -86,7 +86,7 @@ def open_gate(policy: Policy, container: Container, one_shot: bool, now: float, 
     )
 
 
-def judge(gate: Gate, container: Optional[Container], now: float) -> tuple[Gate, Verdict]:
+def judge(gate: Gate, container: Container | None, now: float) -> tuple[Gate, Verdict]:
     """Look at the container once. Gives the gate to use the next time and the verdict.
 
     Exit, restart and out-of-memory fail at once; `unhealthy` does so only at the deadline, because a container
@@ -106,16 +106,15 @@ def judge(gate: Gate, container: Optional[Container], now: float) -> tuple[Gate,
     if not container.serving:
         gate = replace(gate, healthy_since=None)
         return gate, _before(gate, container, now, gate.deadline)
-    if gate.healthy_since is None:
-        if now > gate.deadline:
-            return gate, _before(gate, container, now, gate.deadline)
-        gate = replace(gate, healthy_since=now)
-    assert gate.healthy_since is not None
-    proven = gate.healthy_since + gate.stable
+    since = now if gate.healthy_since is None else gate.healthy_since
+    if since > gate.deadline:
+        return gate, _before(gate, container, now, gate.deadline)
+    gate = replace(gate, healthy_since=since)
+    proven = since + gate.stable
     return gate, Passed(now - gate.began) if now >= proven else Pending(proven)
 
 
-def _terminal(gate: Gate, container: Container) -> Optional[Failed]:
+def _terminal(gate: Gate, container: Container) -> Failed | None:
     if container.oom_killed:
         return Failed("oom", "was killed: out of memory")
     if container.status in ("exited", "dead"):

@@ -6,8 +6,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Mapping, Optional
+from typing import Any
 
 PROJECT = "com.docker.compose.project"
 SERVICE = "com.docker.compose.service"
@@ -60,9 +61,9 @@ class Container:
     error: str
     restart_count: int
     started_at: str
-    health: Optional[str]
+    health: str | None
     probes: tuple[Probe, ...]
-    healthcheck: Optional[Healthcheck]
+    healthcheck: Healthcheck | None
     restart_policy: tuple[str, int]
     stop_timeout: int
     memory_limit: int
@@ -124,7 +125,7 @@ def container(inspect: Mapping[str, Any]) -> Container:
     )
 
 
-def _healthcheck(config: Optional[Mapping[str, Any]]) -> Optional[Healthcheck]:
+def _healthcheck(config: Mapping[str, Any] | None) -> Healthcheck | None:
     """Read Config.Healthcheck; zero means the engine's own default (30 s, 30 s, 3 tries)."""
     test = (config or {}).get("Test") or []
     if not config or not test or test[0] == "NONE":

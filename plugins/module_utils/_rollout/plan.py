@@ -9,8 +9,9 @@ Pure: the same project, containers and images always give the same plan.
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Mapping, Optional, Sequence
+from typing import Any
 
 from .changes import changed_keys
 from .errors import PlanError
@@ -26,8 +27,8 @@ class ServicePlan:
 
     `action`: none; create (first containers); update (others take the place of `retire`); scale (only the count
     changes); repair (right, but stopped or with another restart policy); wait (right, but not healthy yet); run (a
-    one-shot). `keep` stay as they are, `watch` stay, are repaired and have to pass the gate, `retire` are stopped, and removed at commit; `create` is how many new ones are made, of
-    the image `image_id` (None: not on this host yet).
+    one-shot). `keep` stay as they are; `watch` stay, are repaired and have to pass the gate; `retire` are stopped, and
+    removed at commit; `create` is how many new ones are made, of the image `image_id` (None: not on this host yet).
     """
 
     service: Service
@@ -38,7 +39,7 @@ class ServicePlan:
     watch: tuple[Container, ...]
     retire: tuple[Container, ...]
     create: int
-    image_id: Optional[str]
+    image_id: str | None
 
     @property
     def interrupts(self) -> bool:
@@ -65,7 +66,7 @@ def make_plan(
     project: Project,
     containers: Sequence[Container],
     hashes: Mapping[str, str],
-    images: Mapping[str, Optional[str]],
+    images: Mapping[str, str | None],
     committed: Mapping[str, Any],
     remove_orphans: bool,
 ) -> Plan:
@@ -76,7 +77,7 @@ def make_plan(
     changed. Raises PlanError where no safe way exists.
     """
     by_service: dict[str, list[Container]] = {name: [] for name in project.services}
-    strays = []
+    strays: list[Container] = []
     for container in containers:
         by_service.get(container.service, strays).append(container)
 
@@ -103,18 +104,18 @@ def make_plan(
     )
 
 
-def _reasons(service: Service, committed: Optional[Mapping[str, Any]]) -> tuple[str, ...]:
+def _reasons(service: Service, committed: Mapping[str, Any] | None) -> tuple[str, ...]:
     if committed is None:
         return ("its configuration is another one",)
     return changed_keys(committed, service.config) or ("Compose computes another hash for the same configuration",)
 
 
-def _is_current(container: Container, config_hash: str, image_id: Optional[str]) -> bool:
+def _is_current(container: Container, config_hash: str, image_id: str | None) -> bool:
     return container.config_hash == config_hash and container.image_id == image_id
 
 
 def _why_replaced(
-    stale: Sequence[Container], service: Service, config_hash: str, image_id: Optional[str], changes: tuple[str, ...]
+    stale: Sequence[Container], service: Service, config_hash: str, image_id: str | None, changes: tuple[str, ...]
 ) -> tuple[str, ...]:
     reasons: list[str] = []
     if any(container.config_hash != config_hash for container in stale):
@@ -132,7 +133,7 @@ def _long_running(
     service: Service,
     present: Sequence[Container],
     config_hash: str,
-    image_id: Optional[str],
+    image_id: str | None,
     changes: tuple[str, ...],
     _dependants_created: bool,
 ) -> ServicePlan:
@@ -189,7 +190,7 @@ def _one_shot(
     service: Service,
     present: Sequence[Container],
     config_hash: str,
-    image_id: Optional[str],
+    image_id: str | None,
     changes: tuple[str, ...],
     dependants_created: bool,
 ) -> ServicePlan:

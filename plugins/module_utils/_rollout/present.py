@@ -6,19 +6,19 @@
 
 from __future__ import annotations
 
-import os
-import signal
 from dataclasses import asdict
-from typing import Any, Optional
+from pathlib import Path
+from typing import Any
 
 from . import compose_cli, core_yaml, engine, evidence, plan, release, report, resources, rollout, spec
 from .clock import MonotonicClock
 from .errors import ComposeError, EngineError, Interrupted, PlanError, SpecError
+from .interrupts import SignalInterrupts
 
 try:
     import docker
 except ImportError:
-    docker = None
+    docker = None  # type: ignore[assignment]
 try:
     import yaml
 except ImportError:
@@ -32,39 +32,26 @@ def run(module: Any) -> None:
             module.fail_json(
                 msg=f"the Python library {name} is missing on this host (package {package} on Debian and Ubuntu)"
             )
-    _raise_on_signals()
+    interrupts = SignalInterrupts()
     try:
-        result = _Present(module).run()
-    except (SpecError, PlanError, ComposeError, EngineError) as error:
-        module.fail_json(msg=f"{error}. Nothing was changed.")
-    except Interrupted as error:
-        module.fail_json(msg=f"{error}; run this again to finish")
+        result = _Present(module, interrupts).run()
+    except (SpecError, PlanError, ComposeError, EngineError, Interrupted) as error:
+        module.fail_json(msg=f"{error}. No container was changed.")
     if result.pop("failed", False):
         module.fail_json(**result)
     module.exit_json(**result)
 
 
-def _raise_on_signals() -> None:
-    """Let the first signal end the way forward; later ones are ignored, so that the way back is not cut short."""
-
-    def interrupt(number: int, _frame: Any) -> None:
-        for each in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
-            signal.signal(each, signal.SIG_IGN)
-        raise Interrupted(f"interrupted by {signal.Signals(number).name}")
-
-    for each in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
-        signal.signal(each, interrupt)
-
-
 class _Present:
-    def __init__(self, module: Any) -> None:
+    def __init__(self, module: Any, interrupts: SignalInterrupts) -> None:
         self._module = module
+        self._interrupts = interrupts
         self._params = module.params
         self._clock = MonotonicClock()
-        self._lock: Optional[int] = None
+        self._lock: int | None = None
         self._overrides = self._read_overrides()
         source = self._params["project_src"]
-        if not os.path.isdir(source) and not (module.check_mode and self._params["definition"]):
+        if not Path(source).is_dir() and not (module.check_mode and self._params["definition"]):
             raise SpecError(f"project_src: {source} is no directory on this host")
 
     def run(self) -> dict[str, Any]:
@@ -76,7 +63,7 @@ class _Present:
         compose.version()
         config = compose.config()
         project = spec.parse(config, self._overrides)
-        store = release.Store(os.path.join(self._params["state_dir"], project.name))
+        store = release.Store(str(Path(self._params["state_dir"]) / project.name))
         if self._module.check_mode:
             return self._planned(compose, config, project, store)
         with store.lock(self._params["lock_timeout"], self._clock) as self._lock:
@@ -97,7 +84,7 @@ class _Present:
         config: str,
         project: spec.Project,
         store: release.Store,
-        definition: Optional[str],
+        definition: str | None,
     ) -> dict[str, Any]:
         if definition is not None:
             staged = store.stage(definition)
@@ -109,10 +96,12 @@ class _Present:
             engine=docker_engine,
             compose=compose,
             clock=self._clock,
-            redact=evidence.redactor(self._secrets(project, made)),
+            redact=evidence.redactor(self._secrets(project)),
             log_lines=self._params["log_lines"],
+            interrupts=self._interrupts,
         )
-        outcome = run.run()
+        with self._interrupts.deferred():
+            outcome = run.run()
         result = self._result(made, store)
         result.update(outcome=outcome.outcome, services=list(outcome.services), seconds=round(outcome.seconds, 2))
         result["changed"] = made.changes or pulled
@@ -135,9 +124,14 @@ class _Present:
         conflicts = resources.conflicts(project, docker_engine.network, docker_engine.volume)
         if conflicts:
             raise PlanError("; ".join(conflicts))
+        containers = docker_engine.containers(project.name)
+        if any(container.service not in project.services for container in containers):
+            # Services of profiles that are not active are no orphans; Compose leaves their containers alone, too.
+            inactive = compose.declared_services() - set(project.services)
+            containers = [container for container in containers if container.service not in inactive]
         made = plan.make_plan(
             project=project,
-            containers=docker_engine.containers(project.name),
+            containers=containers,
             hashes=compose.hashes(config),
             images={service.image: docker_engine.image_id(service.image) for service in project.services.values()},
             committed=store.committed(),
@@ -187,8 +181,8 @@ class _Present:
         rc, out, err = self._module.run_command(argv, pass_fds=inherited)
         return rc, out, err
 
-    def _absolute(self, paths: Optional[list[str]]) -> list[str]:
-        return [os.path.join(self._params["project_src"], path) for path in paths or ()]
+    def _absolute(self, paths: list[str] | None) -> list[str]:
+        return [str(Path(self._params["project_src"]) / path) for path in paths or ()]
 
     def _read_overrides(self) -> spec.Overrides:
         names = ("order", "parallelism", "timeout", "stable")
@@ -197,7 +191,7 @@ class _Present:
                 raise SpecError(f"{name}: {self._params[name]} is negative; allowed: 0 or more")
         return spec.Overrides(**{name: self._params[name] for name in names})
 
-    def _definition(self) -> Optional[str]:
+    def _definition(self) -> str | None:
         definition = self._params["definition"]
         if definition is None or isinstance(definition, str):
             return definition
@@ -205,25 +199,24 @@ class _Present:
             raise SpecError("definition: must be a dictionary, or the text of a Compose file")
         return core_yaml.dump(definition)
 
-    def _scratch_file(self, definition: Optional[str]) -> Optional[str]:
+    def _scratch_file(self, definition: str | None) -> str | None:
         if definition is None:
             return None
-        path = os.path.join(self._module.tmpdir, "compose.yaml")
+        path = Path(self._module.tmpdir) / "compose.yaml"
         release.write_atomically(path, definition, 0o600)
-        return path
+        return str(path)
 
-    def _install_is_due(self, definition: Optional[str]) -> bool:
+    def _install_is_due(self, definition: str | None) -> bool:
         if definition is None:
             return False
         try:
-            with open(self._installed, encoding="utf-8") as stream:
-                return stream.read() != definition
+            return self._installed.read_text("utf-8") != definition
         except FileNotFoundError:
             return True
 
     @property
-    def _installed(self) -> str:
-        return os.path.join(self._params["project_src"], "compose.yaml")
+    def _installed(self) -> Path:
+        return Path(self._params["project_src"]) / "compose.yaml"
 
     def _install(self, definition: str) -> bool:
         due = self._install_is_due(definition)
@@ -231,13 +224,12 @@ class _Present:
             release.write_atomically(self._installed, definition, 0o640)
         return due
 
-    def _secrets(self, project: spec.Project, made: plan.Plan) -> list[str]:
+    def _secrets(self, project: spec.Project) -> list[str]:
         """Give every value that must not be seen in evidence: secret files' contents, secret-named variables."""
         values = []
         for path in project.secret_files:
             try:
-                with open(path, encoding="utf-8", errors="replace") as stream:
-                    values.append(stream.read())
+                values.append(Path(path).read_text("utf-8", errors="replace"))
             except OSError as error:
                 self._module.warn(f"secret file {path} cannot be read, so it is not taken out of logs: {error}")
         for service in project.services.values():

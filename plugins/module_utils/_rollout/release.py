@@ -4,10 +4,11 @@
 
 """What a rollout leaves on the host for the next one: the committed configuration and the staged Compose file.
 
-    <state_dir>/<project>/            0700
-        lock                          held while a run works on the project
-        committed.yaml                normalised configuration of the last commit; may hold interpolated secrets
-        releases/<id>/compose.yaml    the file that is being rolled out, installed in project_src at commit
+Everything lies in `<state_dir>/<project>/`, readable by its owner alone:
+
+- `lock`: held while a run works on the project
+- `committed.yaml`: normalised configuration of the last commit; may hold interpolated secrets
+- `releases/<id>/compose.yaml`: the file that is being rolled out, installed in project_src at commit
 """
 
 from __future__ import annotations
@@ -17,9 +18,11 @@ import hashlib
 import os
 import shutil
 import tempfile
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, Iterator, Mapping
+from pathlib import Path
+from typing import Any
 
 from . import core_yaml
 from .clock import Clock
@@ -33,18 +36,17 @@ class Store:
     root: str
 
     @property
-    def _committed(self) -> str:
-        return os.path.join(self.root, "committed.yaml")
+    def _committed(self) -> Path:
+        return Path(self.root) / "committed.yaml"
 
     @property
-    def _releases(self) -> str:
-        return os.path.join(self.root, "releases")
+    def _releases(self) -> Path:
+        return Path(self.root) / "releases"
 
     def committed(self) -> Mapping[str, Any]:
         """Give the services as they were committed last, by name; empty before the first commit."""
         try:
-            with open(self._committed, encoding="utf-8") as stream:
-                data = core_yaml.load(stream.read())
+            data = core_yaml.load(self._committed.read_text("utf-8"))
         except FileNotFoundError:
             return {}
         except ValueError:
@@ -56,10 +58,10 @@ class Store:
     def stage(self, text: str) -> str:
         """Write the Compose file that is about to be rolled out; gives its path."""
         release = hashlib.sha256(text.encode()).hexdigest()[:12]
-        path = os.path.join(self._releases, release, "compose.yaml")
-        os.makedirs(os.path.dirname(path), mode=0o700, exist_ok=True)
+        path = self._releases / release / "compose.yaml"
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         write_atomically(path, text, 0o600)
-        return path
+        return str(path)
 
     def commit(self, config: str) -> None:
         """Record the normalised configuration that now runs."""
@@ -67,10 +69,10 @@ class Store:
 
     def forget_releases_but(self, staged: str) -> None:
         """Remove the staged files of other releases."""
-        keep = os.path.basename(os.path.dirname(staged))
-        for name in os.listdir(self._releases):
-            if name != keep:
-                shutil.rmtree(os.path.join(self._releases, name))
+        keep = Path(staged).parent
+        for release in self._releases.iterdir():
+            if release != keep:
+                shutil.rmtree(release)
 
     @contextmanager
     def lock(self, timeout: float, clock: Clock) -> Iterator[int]:
@@ -79,8 +81,9 @@ class Store:
         The kernel frees it when the last process that holds the descriptor is gone, so it never goes stale.
         Raises PlanError after `timeout` seconds.
         """
-        os.makedirs(self.root, mode=0o700, exist_ok=True)
-        descriptor = os.open(os.path.join(self.root, "lock"), os.O_RDWR | os.O_CREAT, 0o600)
+        root = Path(self.root)
+        root.mkdir(mode=0o700, parents=True, exist_ok=True)
+        descriptor = os.open(root / "lock", os.O_RDWR | os.O_CREAT, 0o600)
         try:
             deadline = clock.now() + timeout
             while not _locked(descriptor):
@@ -103,21 +106,21 @@ def _locked(descriptor: int) -> bool:
     return True
 
 
-def write_atomically(path: str, text: str, mode: int) -> None:
+def write_atomically(path: Path, text: str, mode: int) -> None:
     """Replace a file by its new content at once, and durably: readers see the old text or the new one."""
-    directory = os.path.dirname(path)
-    descriptor, temporary = tempfile.mkstemp(dir=directory, prefix=f".{os.path.basename(path)}.")
+    descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    temporary = Path(name)
     try:
         with os.fdopen(descriptor, "w", encoding="utf-8") as stream:
             stream.write(text)
             stream.flush()
             os.fchmod(stream.fileno(), mode)
             os.fsync(stream.fileno())
-        os.replace(temporary, path)
+        temporary.replace(path)
     except BaseException:
-        os.unlink(temporary)
+        temporary.unlink()
         raise
-    folder = os.open(directory, os.O_RDONLY)
+    folder = os.open(path.parent, os.O_RDONLY)
     try:
         os.fsync(folder)
     finally:

@@ -10,7 +10,8 @@ changed volume definition is silently ignored or, with -y, loses the data. Both 
 
 from __future__ import annotations
 
-from typing import Any, Callable, Mapping, Optional
+from collections.abc import Mapping
+from typing import Any, Callable, Optional
 
 from .spec import Project
 
@@ -18,7 +19,7 @@ Find = Callable[[str], Optional[Mapping[str, Any]]]
 
 
 def conflicts(project: Project, network: Find, volume: Find) -> tuple[str, ...]:
-    """Give a sentence for each network and volume that exists with another definition, or should exist and does not.
+    """Give a sentence for each network and volume that exists with another definition, or ought to exist.
 
     `network` and `volume` look one up by its real name, as the engine inspects it.
     """
@@ -30,14 +31,14 @@ def conflicts(project: Project, network: Find, volume: Find) -> tuple[str, ...]:
     return tuple(found)
 
 
-def _name(project: Project, key: str, spec: Optional[Mapping[str, Any]]) -> str:
+def _name(project: Project, key: str, spec: Mapping[str, Any] | None) -> str:
     return str((spec or {}).get("name") or f"{project.name}_{key}")
 
 
 def _check(
     where: str,
-    spec: Optional[Mapping[str, Any]],
-    actual: Optional[Mapping[str, Any]],
+    spec: Mapping[str, Any] | None,
+    actual: Mapping[str, Any] | None,
     differences: Callable[[Mapping[str, Any], Mapping[str, Any]], list[str]],
 ) -> list[str]:
     spec = spec or {}
@@ -46,8 +47,8 @@ def _check(
     if actual is None:
         return []
     return [
-        f"{where}: {difference}, and {actual['Name']} exists already: its definition cannot be changed while containers "
-        "use it; give it a new name"
+        f"{where}: {difference}, and {actual['Name']} exists already: its definition cannot be changed while "
+        "containers use it; give it a new name"
         for difference in differences(spec, actual)
     ]
 
@@ -56,11 +57,11 @@ def _differs(what: str, wanted: Any, actual: Any) -> list[str]:
     return [] if wanted == actual else [f"{what} is {wanted!r} instead of {actual!r}"]
 
 
-def _own_labels(labels: Optional[Mapping[str, Any]]) -> dict[str, str]:
+def _own_labels(labels: Mapping[str, Any] | None) -> dict[str, str]:
     return {key: str(value) for key, value in (labels or {}).items() if not key.startswith("com.docker.compose.")}
 
 
-def _options(options: Optional[Mapping[str, Any]]) -> dict[str, str]:
+def _options(options: Mapping[str, Any] | None) -> dict[str, str]:
     return {key: str(value) for key, value in (options or {}).items()}
 
 

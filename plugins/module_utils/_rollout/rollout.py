@@ -10,14 +10,16 @@ that rollback knows exactly what to undo: by container id, services in reverse o
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Iterable, Optional, Sequence
+from typing import Any
 
 from . import evidence, gate
 from .clock import Clock
 from .compose_cli import Compose
 from .engine import Engine, Watch
 from .errors import ComposeError, EngineError, Interrupted
+from .interrupts import Interrupts
 from .observe import Container
 from .plan import Plan, ServicePlan
 
@@ -27,22 +29,27 @@ _LOOK = 1.0
 
 @dataclass(frozen=True)
 class Outcome:
-    """How a run ended. `outcome` is unchanged, deployed, rolled_back or dirty; times in seconds."""
+    """How a run ended. `outcome` is unchanged, deployed, rolled_back or dirty; times in seconds.
+
+    `serving` is what serves in place of what failed; `acted` whether there was anything to roll back.
+    """
 
     outcome: str
     services: tuple[dict[str, Any], ...]
     seconds: float
-    failure: Optional[evidence.Failure] = None
+    failure: evidence.Failure | None = None
     serving: tuple[str, ...] = ()
     problems: tuple[str, ...] = ()
+    acted: bool = True
 
     def message(self) -> str:
         """Say in one line what happened and what serves now."""
         if self.failure is None:
             return f"{self.outcome} in {self.seconds:.1f} s"
-        serving = f"serving: {', '.join(self.serving)}" if self.serving else "nothing of it ran before"
+        serving = f"serving: {', '.join(self.serving)}" if self.serving else "none of it serves"
         if self.outcome == "rolled_back":
-            return f"{self.failure.sentence()}. Rolled back; {serving}."
+            undone = "Rolled back" if self.acted else "This run had changed nothing"
+            return f"{self.failure.sentence()}. {undone}; {serving}."
         return (
             f"{self.failure.sentence()}. The rollback failed too: {'; '.join(self.problems)}. "
             "Look at `docker compose ps -a` and run this again when that is mended."
@@ -79,6 +86,7 @@ class Rollout:
     clock: Clock
     redact: evidence.Redact
     log_lines: int
+    interrupts: Interrupts
 
     def __post_init__(self) -> None:
         self._records: list[_Record] = []
@@ -127,7 +135,7 @@ class Rollout:
         self._prove(step, [container.id for container in step.watch], step.service.policy.stable)
 
     def _replace(self, record: _Record) -> None:
-        """Batch by batch: never more old containers stopped than new ones proven, or about to take their place."""
+        """Batch by batch: no more old ones are stopped than new ones are proven, or about to take their place."""
         step, policy = record.step, record.step.service.policy
         # What does not serve goes first.
         old = sorted(step.retire, key=lambda container: (container.serving, container.number))
@@ -151,6 +159,7 @@ class Rollout:
 
     def _create(self, record: _Record, count: int) -> list[str]:
         """Let Compose create `count` more containers of the service, and see that it touched nothing else."""
+        self.interrupts.check()
         project, service = self.plan.project, record.step.service
         before = {container.id: container for container in self.engine.containers(project.name)}
         counts = {name: _count(before.values(), name) for name in project.dependencies(service.name)}
@@ -196,6 +205,7 @@ class Rollout:
             if not waiting:
                 return
             self._watch.wait(min(_LOOK, until - now))
+            self.interrupts.check()
 
     def _inspect(self, step: ServicePlan, container_id: str) -> Container:
         container = self.engine.inspect(container_id)
@@ -222,6 +232,7 @@ class Rollout:
 
     def _stop(self, record: _Record, containers: Iterable[Container]) -> None:
         for container in containers:
+            self.interrupts.check()
             if not container.running:
                 continue
             record.stopped.append(container)
@@ -242,19 +253,26 @@ class Rollout:
         return tuple(problems)
 
     def _roll_back(self, failure: evidence.Failure, began: float) -> Outcome:
+        self.interrupts.ignore()
         problems: list[str] = []
         for record in reversed(self._records):
             try:
                 self._undo(record)
             except (_Halt, EngineError) as error:
                 problems.append(f"{record.step.service.name}: {self.redact(str(error))}")
+        serving: tuple[str, ...] = ()
+        try:
+            serving = self._serving(failure)
+        except EngineError as error:
+            problems.append(str(error))
         return Outcome(
             outcome="dirty" if problems else "rolled_back",
             services=self._services(),
             seconds=self.clock.now() - began,
             failure=failure,
-            serving=self._serving(failure),
+            serving=serving,
             problems=tuple(problems),
+            acted=any(record.created or record.stopped for record in self._records),
         )
 
     def _undo(self, record: _Record) -> None:
@@ -288,10 +306,8 @@ class Rollout:
 
     def _serving(self, failure: evidence.Failure) -> tuple[str, ...]:
         """Name what serves in place of what failed, or of the whole project where no service is to blame."""
-        names = []
-        for container in self.engine.containers(self.plan.project.name):
-            if container.serving and failure.service in ("", container.service):
-                names.append(container.name)
+        present = self.engine.containers(self.plan.project.name)
+        names = (c.name for c in present if c.serving and failure.service in ("", c.service))
         return tuple(sorted(names))
 
     def _services(self) -> tuple[dict[str, Any], ...]:

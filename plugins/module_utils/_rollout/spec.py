@@ -10,8 +10,9 @@ Nothing here talks to an engine.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Mapping, Optional
+from typing import Any
 
 from . import core_yaml, duration
 from .errors import SpecError
@@ -28,10 +29,10 @@ _X_ROLLOUT = ("timeout", "stable", "no_healthcheck", "shared", "anonymous_volume
 class Overrides:
     """What the caller asks of every service; None leaves it to the service's own words."""
 
-    order: Optional[str] = None
-    parallelism: Optional[int] = None
-    timeout: Optional[float] = None
-    stable: Optional[float] = None
+    order: str | None = None
+    parallelism: int | None = None
+    timeout: float | None = None
+    stable: float | None = None
 
 
 @dataclass(frozen=True)
@@ -42,7 +43,7 @@ class Policy:
     parallelism: int = 1
     delay: float = 0.0
     monitor: float = 0.0
-    timeout: Optional[float] = None
+    timeout: float | None = None
     stable: float = 5.0
     no_healthcheck: str = "running"
     discard_anonymous_volumes: bool = False
@@ -207,7 +208,7 @@ def _policy(where: str, config: Mapping[str, Any], extension: Mapping[str, Any],
     update = (config.get("deploy") or {}).get("update_config") or {}
     default = Policy()
 
-    def time(key: str, source: Mapping[str, Any], section: str) -> Optional[float]:
+    def time(key: str, source: Mapping[str, Any], section: str) -> float | None:
         if source.get(key) is None:
             return None
         try:
@@ -303,9 +304,7 @@ def _dependency_order(services: Mapping[str, Service]) -> list[str]:
     ordered: list[str] = []
     waiting = dict(sorted(services.items()))
     while waiting:
-        ready = [
-            name for name, service in waiting.items() if not any(dep in waiting for dep in service.depends_on)
-        ]
+        ready = [name for name, service in waiting.items() if not any(dep in waiting for dep in service.depends_on)]
         if not ready:
             raise SpecError(f"depends_on goes in a circle: {', '.join(waiting)}")
         ordered.append(ready[0])
