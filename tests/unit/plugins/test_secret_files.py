@@ -55,9 +55,10 @@ def test_a_new_value_has_a_new_path_and_the_old_file_stays(secrets):
 def test_the_path_tells_nothing_without_the_salt(secrets, tmp_path):
     other = SecretFiles(str(tmp_path / "other"))
     assert apply(secrets, {"key": "guess"}).files != apply(other, {"key": "guess"}).files
-    assert apply(secrets, {"a": "same", "b": "same"}).files["a"].partition(".")[2] != secrets.plan(
-        {"b": "same"}
-    ).files["b"].partition(".")[2]
+    assert (
+        apply(secrets, {"a": "same", "b": "same"}).files["a"].partition(".")[2]
+        != secrets.plan({"b": "same"}).files["b"].partition(".")[2]
+    )
 
 
 def test_a_plan_that_is_not_carried_out_writes_nothing_and_promises_no_value(secrets):

@@ -41,7 +41,11 @@ def test_secrets_are_kept_apart_from_what_may_be_shown():
         ("TOOL_SANDBOX_TIMEOUT", 90, "90"),
         ("TOOL_SANDBOX_TIMEOUT", "90.5", "90.5"),
         ("LETTA_LLM_REQUEST_TIMEOUT_SECONDS", 1800, "1800"),
-        ("LETTA_CORS_ORIGINS", ["https://a.example", "https://b.example"], '["https://a.example", "https://b.example"]'),
+        (
+            "LETTA_CORS_ORIGINS",
+            ["https://a.example", "https://b.example"],
+            '["https://a.example", "https://b.example"]',
+        ),
         ("LETTA_CORS_ORIGINS", '["https://a.example"]', '["https://a.example"]'),
         ("ZAI_BASE_URL", "https://api.example/v4/", "https://api.example/v4/"),
         ("LETTA_OBJECT_STORE_URI", "gs://bucket/prefix?project=p", "gs://bucket/prefix?project=p"),
@@ -129,7 +133,9 @@ def test_the_tables_do_not_contradict_each_other():
     assert set(KNOWN).isdisjoint(RESERVED)
     for pattern in DEAD:
         prefix = pattern.rstrip("*")
-        matches = [name for name in [*KNOWN, *RESERVED] if name == pattern or (prefix != pattern and name.startswith(prefix))]
+        matches = [
+            name for name in [*KNOWN, *RESERVED] if name == pattern or (prefix != pattern and name.startswith(prefix))
+        ]
         assert matches == [], f"{pattern} is dead, but {matches} can be set"
     assert {name for group in GROUPS for name in group} <= set(KNOWN)
 

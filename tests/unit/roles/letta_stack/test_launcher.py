@@ -95,7 +95,8 @@ code = subprocess.run(["cat", f"/proc/{{os.getpid()}}/environ"], stdout=subproce
 sys.exit(code.returncode)
 """
     results = [
-        subprocess.run([sys.executable, "-c", program, how], cwd="/", check=False).returncode for how in ("refusing", "not")
+        subprocess.run([sys.executable, "-c", program, how], cwd="/", check=False).returncode
+        for how in ("refusing", "not")
     ]
     assert results == [1, 0]
 
