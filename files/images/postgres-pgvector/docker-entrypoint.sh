@@ -76,7 +76,7 @@ run_init_files() {
 # Runs in a subshell: neither the password nor a variable that an init script exports reaches the server's environment.
 initialise() (
     local volume=$1 user password database method password_method
-    local -a arguments
+    local -a arguments=()
     user=$(setting POSTGRES_USER postgres)
     password=$(setting POSTGRES_PASSWORD)
     database=$(setting POSTGRES_DB "$user")
@@ -118,7 +118,8 @@ move_into_place() {
 }
 
 ensure_cluster() {
-    local -a found
+    local entry
+    local -a found=()
     mkdir -p "$PGDATA"
     chmod 0700 "$PGDATA" || die "$PGDATA does not belong to user $(id -u): change the owner of the volume"
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any, Optional, Protocol
+from typing import Any, Protocol
 
 from .errors import Interrupted
 
