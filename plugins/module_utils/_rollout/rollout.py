@@ -21,6 +21,7 @@ from .engine import Engine, Watch
 from .errors import ComposeError, EngineError, Interrupted
 from .observe import Container
 from .plan import Plan, ServicePlan
+from .spec import Policy
 
 # The event stream gives promptness; a look at the containers at least this often gives certainty. Seconds.
 _LOOK = 1.0
@@ -64,9 +65,16 @@ class _Record:
 
     step: ServicePlan
     began: float
+    # The project's containers before the last create: a signal may come before what is new was entered.
+    before: frozenset[str] = frozenset()
     created: list[str] = field(default_factory=list)
     created_names: list[str] = field(default_factory=list)
+    # Restarted where they stood, by a repair.
+    started: list[Container] = field(default_factory=list)
+    repaired: bool = False
     stopped: list[Container] = field(default_factory=list)
+    # The engine was asked to stop it and has not said yet that it did.
+    stopping: Container | None = None
     seconds: float = 0.0
 
 
@@ -89,17 +97,15 @@ class Rollout:
         """Roll out. Gives the outcome; a failure is in it, not raised."""
         began = self.clock.now()
         with self.engine.watch(self.plan.project.name) as self._watch:
+            failure = None
             try:
-                for step in self.plan.services:
-                    if step.action != "none":
-                        self._carry_out(step)
-            except _Halt as halt:
-                return self._roll_back(halt.failure, began)
+                failure = self._go_forward()
+                if failure is not None:
+                    return self._roll_back(failure, began)
             except Interrupted as signal:
-                return self._roll_back(evidence.Failure("", "", "interrupted", str(signal)), began)
-            except (EngineError, ComposeError) as error:
-                service = self._records[-1].step.service.name if self._records else ""
-                failure = evidence.Failure(service, "", "create", self.redact(str(error)))
+                # It may have cut a rollback short, so that starts anew: to undo twice is to undo once. No second
+                # signal can come in between, because only the first one is heard.
+                failure = failure or evidence.Failure("", "", "interrupted", str(signal))
                 return self._roll_back(failure, began)
         # From here on the new ones serve, and nothing leads back: what fails now is left to the next run.
         problems = self._remove_replaced()
@@ -110,28 +116,61 @@ class Rollout:
             problems=problems,
         )
 
+    def _go_forward(self) -> evidence.Failure | None:
+        try:
+            for step in self.plan.services:
+                if step.action != "none":
+                    self._carry_out(step)
+        except _Halt as halt:
+            return halt.failure
+        except (EngineError, ComposeError) as error:
+            service = self._records[-1].step.service.name if self._records else ""
+            return evidence.Failure(service, "", "create", self.redact(str(error)))
+        return None
+
     def _carry_out(self, step: ServicePlan) -> None:
         record = _Record(step, self.clock.now())
         self._records.append(record)
+        if step.order == "stop_first" and step.service.exclusive:
+            # Not batch by batch: no old one may be left beside the first new one.
+            self._stop(record, step.retire)
         if step.watch:
-            self._repair(step)
+            self._repair(record)
         if step.service.one_shot:
-            self._prove(step, self._create(record, step.create), step.service.policy.stable)
+            self._run_once(record)
         else:
             self._replace(record)
         record.seconds = self.clock.now() - record.began
 
-    def _repair(self, step: ServicePlan) -> None:
+    def _repair(self, record: _Record) -> None:
+        step = record.step
         for container in step.watch:
+            if not container.running:
+                record.started.append(container)
             if container.restart_policy != step.service.restart_policy:
                 self.engine.set_restart_policy(container.id, step.service.restart_policy)
         self._prove(step, [container.id for container in step.watch], step.service.policy.stable)
+        record.repaired = True
+
+    def _run_once(self, record: _Record) -> None:
+        step = record.step
+        if not step.create:
+            return
+        for container in step.retire:
+            if container.running:
+                # Left over from a killed run, and of another version. Rollback runs no one-shot again.
+                self.engine.set_restart_policy(container.id, ("no", 0))
+                self.engine.stop(container.id, container.stop_timeout)
+        self._prove(step, self._create(record, step.create), 0.0)
 
     def _replace(self, record: _Record) -> None:
         """Batch by batch: never more old containers stopped than new ones proven, or about to take their place."""
         step, policy = record.step, record.step.service.policy
         # What does not serve goes first.
-        old = sorted(step.retire, key=lambda container: (container.serving, container.number))
+        old = sorted(
+            (container for container in step.retire if container not in record.stopped),
+            key=lambda container: (container.serving, container.number),
+        )
         to_create = step.create
         while to_create or old:
             size = min(policy.parallelism or to_create, to_create)
@@ -156,13 +195,10 @@ class Rollout:
         before = {container.id: container for container in self.engine.containers(project.name)}
         counts = {name: _count(before.values(), name) for name in project.dependencies(service.name)}
         counts[service.name] = _count(before.values(), service.name) + count
-        try:
-            self.compose.create(service.name, counts)
-        finally:
-            after = {container.id: container for container in self.engine.containers(project.name)}
-            new = [container for container in after.values() if container.id not in before]
-            record.created += [container.id for container in new]
-            record.created_names += [container.name for container in new]
+        record.before = frozenset(before)
+        self.compose.create(service.name, counts)
+        after = self._enter_created(record)
+        new = [container for container in after.values() if container.id not in before]
         touched = [c.name for c in before.values() if c.id not in after or after[c.id].running != c.running]
         touched += [container.name for container in new if container.service != service.name]
         if touched or len(new) != count:
@@ -173,15 +209,28 @@ class Rollout:
             raise _Halt(evidence.Failure(service.name, new[0].name, "create", detail))
         return [container.id for container in new]
 
-    def _prove(self, step: ServicePlan, ids: Sequence[str], stable: float) -> None:
-        """Start what does not run and wait until all have passed the gate together; _Halt when one fails."""
+    def _enter_created(self, record: _Record) -> dict[str, Container]:
+        """Enter what came since the last create began; gives all containers of the project by id."""
+        after = {container.id: container for container in self.engine.containers(self.plan.project.name)}
+        for container in after.values():
+            if container.id not in record.before and container.id not in record.created:
+                record.created.append(container.id)
+                record.created_names.append(container.name)
+        return after
+
+    def _prove(self, step: ServicePlan, ids: Sequence[str], stable: float, at_least: float = 0.0) -> None:
+        """Start what does not run and wait until all have passed the gate together; _Halt when one fails.
+
+        They have `at_least` so many seconds for it, whatever the policy says.
+        """
         gates: dict[str, gate.Gate] = {}
         last: dict[str, Container] = {}
         for container_id in ids:
             container = self._inspect(step, container_id)
             last[container_id] = container
-            policy = step.service.policy
-            gates[container_id] = gate.open_gate(policy, container, step.service.one_shot, self.clock.now(), stable)
+            service = step.service
+            timeout = max(gate.patience(service.policy, container, service.one_shot), at_least)
+            gates[container_id] = gate.open_gate(container, service.one_shot, self.clock.now(), timeout, stable)
             if not container.running:
                 self._start(container)
         while True:
@@ -228,7 +277,9 @@ class Rollout:
             record.stopped.append(container)
             # With `always` it would come back when the engine restarts before the commit.
             self.engine.set_restart_policy(container.id, ("no", 0))
+            record.stopping = container
             self.engine.stop(container.id, container.stop_timeout)
+            record.stopping = None
 
     def _remove_replaced(self) -> tuple[str, ...]:
         problems = []
@@ -246,9 +297,16 @@ class Rollout:
         problems: list[str] = []
         for record in reversed(self._records):
             try:
+                if record is self._records[-1]:
+                    self._enter_created(record)
                 self._undo(record)
             except (_Halt, EngineError) as error:
                 problems.append(f"{record.step.service.name}: {self.redact(str(error))}")
+        for step in self.plan.services:
+            try:
+                self._point_tag_back(step)
+            except EngineError as error:
+                problems.append(f"image {step.service.image}: {error}")
         return Outcome(
             outcome="dirty" if problems else "rolled_back",
             services=self._services(),
@@ -263,21 +321,44 @@ class Rollout:
         step = record.step
         if step.order == "stop_first":
             self._stop_new(record)
-        for container in record.stopped:
-            self.engine.set_restart_policy(container.id, container.restart_policy)
-        if record.stopped:
-            self._prove(step, [container.id for container in record.stopped], 0.0)
+        self._start_old(record)
         self._stop_new(record)
         for container_id in record.created:
             self.engine.remove(container_id)
-        self._point_tag_back(step)
+
+    def _start_old(self, record: _Record) -> None:
+        """Start what was stopped, every one that can be, and see that those serve that served."""
+        if record.stopping is not None:
+            # A stop that a signal cut short goes on in the engine, and would end what looks alive now.
+            self.engine.stop(record.stopping.id, record.stopping.stop_timeout)
+            record.stopping = None
+        started, refused = [], []
+        for container in record.stopped:
+            try:
+                self.engine.set_restart_policy(container.id, container.restart_policy)
+                if not self._inspect(record.step, container.id).running:
+                    self._start(container)
+                started.append(container)
+            except (_Halt, EngineError) as error:
+                refused.append(str(error))
+        served = [container for container in started if container.serving]
+        # A timeout too short for the new ones is no reason to give the old ones up.
+        usual = (gate.patience(Policy(), container, record.step.service.one_shot) for container in served)
+        self._prove(record.step, [container.id for container in served], 0.0, at_least=max(usual, default=0.0))
+        if refused:
+            raise EngineError("; ".join(refused))
 
     def _stop_new(self, record: _Record) -> None:
-        for container_id in record.created:
+        """Stop what this run started. What it repaired stays, unless older ones come back or it did not pass."""
+        repaired = () if record.repaired and not record.step.retire else record.started
+        for container_id in (*record.created, *(container.id for container in repaired)):
             container = self.engine.inspect(container_id)
             if container is not None and container.running:
                 self.engine.set_restart_policy(container_id, ("no", 0))
                 self.engine.stop(container_id, container.stop_timeout)
+        for container in repaired:
+            if self.engine.inspect(container.id) is not None:
+                self.engine.set_restart_policy(container.id, container.restart_policy)
 
     def _point_tag_back(self, step: ServicePlan) -> None:
         """A tag that moved to the bad image would make a later `docker compose up` bring that image back."""
@@ -289,11 +370,12 @@ class Rollout:
 
     def _serving(self, failure: evidence.Failure) -> tuple[str, ...]:
         """Name what serves in place of what failed, or of the whole project where no service is to blame."""
-        names = []
-        for container in self.engine.containers(self.plan.project.name):
-            if container.serving and failure.service in ("", container.service):
-                names.append(container.name)
-        return tuple(sorted(names))
+        try:
+            containers = self.engine.containers(self.plan.project.name)
+        except EngineError:
+            # The outcome stands without the names.
+            return ()
+        return tuple(sorted(c.name for c in containers if c.serving and failure.service in ("", c.service)))
 
     def _services(self) -> tuple[dict[str, Any], ...]:
         done = {record.step.service.name: record for record in self._records}
