@@ -234,30 +234,31 @@ problems:
 """
 
 from ansible.module_utils.basic import AnsibleModule
+
 from ansible_collections.agentfleet.letta.plugins.module_utils._rollout import present
 
 
 def main() -> None:
     module = AnsibleModule(
-        argument_spec=dict(
-            project_src=dict(type="path", required=True),
-            definition=dict(type="raw"),
-            files=dict(type="list", elements="path"),
-            project_name=dict(type="str"),
-            env_files=dict(type="list", elements="path"),
-            profiles=dict(type="list", elements="str"),
-            pull=dict(type="str", choices=["always", "missing", "never", "policy"], default="policy"),
-            remove_orphans=dict(type="bool", default=False),
-            state=dict(type="str", choices=["present"], default="present"),
-            order=dict(type="str", choices=["auto", "start_first", "stop_first"]),
-            parallelism=dict(type="int"),
-            timeout=dict(type="float"),
-            stable=dict(type="float"),
-            lock_timeout=dict(type="float", default=60),
-            log_lines=dict(type="int", default=50),
-            state_dir=dict(type="path", default="/var/lib/compose_rollout"),
-            docker_cli=dict(type="path"),
-        ),
+        argument_spec={
+            "project_src": {"type": "path", "required": True},
+            "definition": {"type": "raw"},
+            "files": {"type": "list", "elements": "path"},
+            "project_name": {"type": "str"},
+            "env_files": {"type": "list", "elements": "path"},
+            "profiles": {"type": "list", "elements": "str"},
+            "pull": {"type": "str", "choices": ["always", "missing", "never", "policy"], "default": "policy"},
+            "remove_orphans": {"type": "bool", "default": False},
+            "state": {"type": "str", "choices": ["present"], "default": "present"},
+            "order": {"type": "str", "choices": ["auto", "start_first", "stop_first"]},
+            "parallelism": {"type": "int"},
+            "timeout": {"type": "float"},
+            "stable": {"type": "float"},
+            "lock_timeout": {"type": "float", "default": 60},
+            "log_lines": {"type": "int", "default": 50},
+            "state_dir": {"type": "path", "default": "/var/lib/compose_rollout"},
+            "docker_cli": {"type": "path"},
+        },
         mutually_exclusive=[("definition", "files")],
         supports_check_mode=True,
     )

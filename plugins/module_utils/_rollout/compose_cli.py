@@ -32,6 +32,9 @@ class Compose(Protocol):
     def config(self) -> str:
         """Give the project's normalised configuration as YAML."""
 
+    def declared_services(self) -> set[str]:
+        """Give the names of all services in the project's files, those of inactive profiles too."""
+
     def hashes(self, config: str) -> dict[str, str]:
         """Give each service's configuration hash as Compose labels containers with it."""
 
@@ -68,6 +71,9 @@ class ComposeCli:
 
     def config(self) -> str:
         return self._compose(self._project(self.files), "config")
+
+    def declared_services(self) -> set[str]:
+        return set(self._compose([*self._project(self.files), "--profile", "*"], "config", "--services").split())
 
     def hashes(self, config: str) -> dict[str, str]:
         # Hashed from the normalised file: from the project's own files `config --hash` forgets env_file

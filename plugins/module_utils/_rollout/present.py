@@ -6,7 +6,6 @@
 
 from __future__ import annotations
 
-import signal
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -14,6 +13,7 @@ from typing import Any
 from . import compose_cli, core_yaml, engine, evidence, plan, release, report, resources, rollout, spec
 from .clock import MonotonicClock
 from .errors import ComposeError, EngineError, Interrupted, PlanError, SpecError
+from .interrupts import SignalInterrupts
 
 try:
     import docker
@@ -32,33 +32,20 @@ def run(module: Any) -> None:
             module.fail_json(
                 msg=f"the Python library {name} is missing on this host (package {package} on Debian and Ubuntu)"
             )
-    _raise_on_signals()
+    interrupts = SignalInterrupts()
     try:
-        result = _Present(module).run()
-    except (SpecError, PlanError, ComposeError, EngineError) as error:
-        module.fail_json(msg=f"{error}. Nothing was changed.")
-    except Interrupted as error:
-        module.fail_json(msg=f"{error}; run this again to finish")
+        result = _Present(module, interrupts).run()
+    except (SpecError, PlanError, ComposeError, EngineError, Interrupted) as error:
+        module.fail_json(msg=f"{error}. No container was changed.")
     if result.pop("failed", False):
         module.fail_json(**result)
     module.exit_json(**result)
 
 
-def _raise_on_signals() -> None:
-    """Let the first signal end the way forward; later ones are ignored, so that the way back is not cut short."""
-
-    def interrupt(number: int, _frame: Any) -> None:
-        for each in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
-            signal.signal(each, signal.SIG_IGN)
-        raise Interrupted(f"interrupted by {signal.Signals(number).name}")
-
-    for each in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
-        signal.signal(each, interrupt)
-
-
 class _Present:
-    def __init__(self, module: Any) -> None:
+    def __init__(self, module: Any, interrupts: SignalInterrupts) -> None:
         self._module = module
+        self._interrupts = interrupts
         self._params = module.params
         self._clock = MonotonicClock()
         self._lock: int | None = None
@@ -111,8 +98,10 @@ class _Present:
             clock=self._clock,
             redact=evidence.redactor(self._secrets(project)),
             log_lines=self._params["log_lines"],
+            interrupts=self._interrupts,
         )
-        outcome = run.run()
+        with self._interrupts.deferred():
+            outcome = run.run()
         result = self._result(made, store)
         result.update(outcome=outcome.outcome, services=list(outcome.services), seconds=round(outcome.seconds, 2))
         result["changed"] = made.changes or pulled
@@ -135,9 +124,14 @@ class _Present:
         conflicts = resources.conflicts(project, docker_engine.network, docker_engine.volume)
         if conflicts:
             raise PlanError("; ".join(conflicts))
+        containers = docker_engine.containers(project.name)
+        if any(container.service not in project.services for container in containers):
+            # Services of profiles that are not active are no orphans; Compose leaves their containers alone, too.
+            inactive = compose.declared_services() - set(project.services)
+            containers = [container for container in containers if container.service not in inactive]
         made = plan.make_plan(
             project=project,
-            containers=docker_engine.containers(project.name),
+            containers=containers,
             hashes=compose.hashes(config),
             images={service.image: docker_engine.image_id(service.image) for service in project.services.values()},
             committed=store.committed(),
@@ -184,7 +178,13 @@ class _Present:
     def _run_command(self, argv: list[str]) -> tuple[int, str, str]:
         # Compose inherits the lock: should this process be killed, the project stays locked until Compose is done.
         inherited = () if self._lock is None else (self._lock,)
-        rc, out, err = self._module.run_command(argv, pass_fds=inherited)
+        # Paths are what they are: a dollar sign in one is no variable.
+        try:
+            rc, out, err = self._module.run_command(
+                argv, pass_fds=inherited, expand_user_and_vars=False, handle_exceptions=False
+            )
+        except OSError as error:
+            raise ComposeError(f"{argv[0]} cannot be run: {error}") from error
         return rc, out, err
 
     def _absolute(self, paths: list[str] | None) -> list[str]:
@@ -240,5 +240,7 @@ class _Present:
                 self._module.warn(f"secret file {path} cannot be read, so it is not taken out of logs: {error}")
         for service in project.services.values():
             environment = service.config.get("environment") or {}
-            values += evidence.secret_values(f"{name}={value}" for name, value in environment.items())
+            # Compose doubles each dollar sign in what it normalises.
+            pairs = (f"{name}={value}".replace("$$", "$") for name, value in environment.items())
+            values += evidence.secret_values(pairs)
         return values

@@ -19,6 +19,7 @@ from .clock import Clock
 from .compose_cli import Compose
 from .engine import Engine, Watch
 from .errors import ComposeError, EngineError, Interrupted
+from .interrupts import Interrupts
 from .observe import Container
 from .plan import Plan, ServicePlan
 from .spec import Policy
@@ -29,7 +30,10 @@ _LOOK = 1.0
 
 @dataclass(frozen=True)
 class Outcome:
-    """How a run ended. `outcome` is unchanged, deployed, rolled_back or dirty; times in seconds."""
+    """How a run ended. `outcome` is unchanged, deployed, rolled_back or dirty; times in seconds.
+
+    `serving` is what serves in place of what failed; `acted` whether there was anything to roll back.
+    """
 
     outcome: str
     services: tuple[dict[str, Any], ...]
@@ -37,14 +41,16 @@ class Outcome:
     failure: evidence.Failure | None = None
     serving: tuple[str, ...] = ()
     problems: tuple[str, ...] = ()
+    acted: bool = True
 
     def message(self) -> str:
         """Say in one line what happened and what serves now."""
         if self.failure is None:
             return f"{self.outcome} in {self.seconds:.1f} s"
-        serving = f"serving: {', '.join(self.serving)}" if self.serving else "nothing of it ran before"
+        serving = f"serving: {', '.join(self.serving)}" if self.serving else "none of it serves"
         if self.outcome == "rolled_back":
-            return f"{self.failure.sentence()}. Rolled back; {serving}."
+            undone = "Rolled back" if self.acted else "This run had changed nothing"
+            return f"{self.failure.sentence()}. {undone}; {serving}."
         return (
             f"{self.failure.sentence()}. The rollback failed too: {'; '.join(self.problems)}. "
             "Look at `docker compose ps -a` and run this again when that is mended."
@@ -65,16 +71,14 @@ class _Record:
 
     step: ServicePlan
     began: float
-    # The project's containers before the last create: a signal may come before what is new was entered.
-    before: frozenset[str] = frozenset()
+    # The project's containers before the last create, whose result the engine may have kept to itself.
+    before: frozenset[str] | None = None
     created: list[str] = field(default_factory=list)
     created_names: list[str] = field(default_factory=list)
     # Restarted where they stood, by a repair.
     started: list[Container] = field(default_factory=list)
     repaired: bool = False
     stopped: list[Container] = field(default_factory=list)
-    # The engine was asked to stop it and has not said yet that it did.
-    stopping: Container | None = None
     seconds: float = 0.0
 
 
@@ -88,6 +92,7 @@ class Rollout:
     clock: Clock
     redact: evidence.Redact
     log_lines: int
+    interrupts: Interrupts
 
     def __post_init__(self) -> None:
         self._records: list[_Record] = []
@@ -97,15 +102,8 @@ class Rollout:
         """Roll out. Gives the outcome; a failure is in it, not raised."""
         began = self.clock.now()
         with self.engine.watch(self.plan.project.name) as self._watch:
-            failure = None
-            try:
-                failure = self._go_forward()
-                if failure is not None:
-                    return self._roll_back(failure, began)
-            except Interrupted as signal:
-                # It may have cut a rollback short, so that starts anew: to undo twice is to undo once. No second
-                # signal can come in between, because only the first one is heard.
-                failure = failure or evidence.Failure("", "", "interrupted", str(signal))
+            failure = self._go_forward()
+            if failure is not None:
                 return self._roll_back(failure, began)
         # From here on the new ones serve, and nothing leads back: what fails now is left to the next run.
         problems = self._remove_replaced()
@@ -123,6 +121,8 @@ class Rollout:
                     self._carry_out(step)
         except _Halt as halt:
             return halt.failure
+        except Interrupted as signal:
+            return evidence.Failure("", "", "interrupted", str(signal))
         except (EngineError, ComposeError) as error:
             service = self._records[-1].step.service.name if self._records else ""
             return evidence.Failure(service, "", "create", self.redact(str(error)))
@@ -153,18 +153,16 @@ class Rollout:
         record.repaired = True
 
     def _run_once(self, record: _Record) -> None:
-        step = record.step
-        if not step.create:
-            return
-        for container in step.retire:
+        for container in record.step.retire:
             if container.running:
                 # Left over from a killed run, and of another version. Rollback runs no one-shot again.
                 self.engine.set_restart_policy(container.id, ("no", 0))
                 self.engine.stop(container.id, container.stop_timeout)
-        self._prove(step, self._create(record, step.create), 0.0)
+        if record.step.create:
+            self._prove(record.step, self._create(record, record.step.create), 0.0)
 
     def _replace(self, record: _Record) -> None:
-        """Batch by batch: never more old containers stopped than new ones proven, or about to take their place."""
+        """Batch by batch: no more old ones are stopped than new ones are proven, or about to take their place."""
         step, policy = record.step, record.step.service.policy
         # What does not serve goes first.
         old = sorted(
@@ -191,6 +189,7 @@ class Rollout:
 
     def _create(self, record: _Record, count: int) -> list[str]:
         """Let Compose create `count` more containers of the service, and see that it touched nothing else."""
+        self.interrupts.check()
         project, service = self.plan.project, record.step.service
         before = {container.id: container for container in self.engine.containers(project.name)}
         counts = {name: _count(before.values(), name) for name in project.dependencies(service.name)}
@@ -213,7 +212,8 @@ class Rollout:
         """Enter what came since the last create began; gives all containers of the project by id."""
         after = {container.id: container for container in self.engine.containers(self.plan.project.name)}
         for container in after.values():
-            if container.id not in record.before and container.id not in record.created:
+            known = record.before is None or container.id in record.before or container.id in record.created
+            if not known:
                 record.created.append(container.id)
                 record.created_names.append(container.name)
         return after
@@ -246,6 +246,7 @@ class Rollout:
             if not waiting:
                 return
             self._watch.wait(min(_LOOK, until - now))
+            self.interrupts.check()
 
     def _inspect(self, step: ServicePlan, container_id: str) -> Container:
         container = self.engine.inspect(container_id)
@@ -272,14 +273,13 @@ class Rollout:
 
     def _stop(self, record: _Record, containers: Iterable[Container]) -> None:
         for container in containers:
+            self.interrupts.check()
             if not container.running:
                 continue
             record.stopped.append(container)
             # With `always` it would come back when the engine restarts before the commit.
             self.engine.set_restart_policy(container.id, ("no", 0))
-            record.stopping = container
             self.engine.stop(container.id, container.stop_timeout)
-            record.stopping = None
 
     def _remove_replaced(self) -> tuple[str, ...]:
         problems = []
@@ -294,6 +294,7 @@ class Rollout:
         return tuple(problems)
 
     def _roll_back(self, failure: evidence.Failure, began: float) -> Outcome:
+        self.interrupts.ignore()
         problems: list[str] = []
         for record in reversed(self._records):
             try:
@@ -307,13 +308,19 @@ class Rollout:
                 self._point_tag_back(step)
             except EngineError as error:
                 problems.append(f"image {step.service.image}: {error}")
+        serving: tuple[str, ...] = ()
+        try:
+            serving = self._serving(failure)
+        except EngineError as error:
+            problems.append(str(error))
         return Outcome(
             outcome="dirty" if problems else "rolled_back",
             services=self._services(),
             seconds=self.clock.now() - began,
             failure=failure,
-            serving=self._serving(failure),
+            serving=serving,
             problems=tuple(problems),
+            acted=any(record.created or record.started or record.stopped for record in self._records),
         )
 
     def _undo(self, record: _Record) -> None:
@@ -328,10 +335,6 @@ class Rollout:
 
     def _start_old(self, record: _Record) -> None:
         """Start what was stopped, every one that can be, and see that those serve that served."""
-        if record.stopping is not None:
-            # A stop that a signal cut short goes on in the engine, and would end what looks alive now.
-            self.engine.stop(record.stopping.id, record.stopping.stop_timeout)
-            record.stopping = None
         started, refused = [], []
         for container in record.stopped:
             try:
@@ -370,12 +373,9 @@ class Rollout:
 
     def _serving(self, failure: evidence.Failure) -> tuple[str, ...]:
         """Name what serves in place of what failed, or of the whole project where no service is to blame."""
-        try:
-            containers = self.engine.containers(self.plan.project.name)
-        except EngineError:
-            # The outcome stands without the names.
-            return ()
-        return tuple(sorted(c.name for c in containers if c.serving and failure.service in ("", c.service)))
+        present = self.engine.containers(self.plan.project.name)
+        names = (c.name for c in present if c.serving and failure.service in ("", c.service))
+        return tuple(sorted(names))
 
     def _services(self) -> tuple[dict[str, Any], ...]:
         done = {record.step.service.name: record for record in self._records}
