@@ -11,7 +11,7 @@ that rollback knows exactly what to undo: by container id, services in reverse o
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from . import evidence, gate
@@ -96,6 +96,8 @@ class Rollout:
 
     def __post_init__(self) -> None:
         self._records: list[_Record] = []
+        # What passed its gate, as it was then: from there on it may neither stop nor restart.
+        self._proven: dict[str, Container] = {}
         self._watch: Watch
 
     def run(self) -> Outcome:
@@ -119,6 +121,10 @@ class Rollout:
             for step in self.plan.services:
                 if step.action != "none":
                     self._carry_out(step)
+            for record in self._records:
+                # One that passed may have died while others were proven, and after this nothing leads back.
+                if not record.step.service.one_shot:
+                    self._prove(record.step, [*record.created, *(c.id for c in record.step.watch)], 0.0)
         except _Halt as halt:
             return halt.failure
         except Interrupted as signal:
@@ -159,7 +165,8 @@ class Rollout:
                 self.engine.set_restart_policy(container.id, ("no", 0))
                 self.engine.stop(container.id, container.stop_timeout)
         if record.step.create:
-            self._prove(record.step, self._create(record, record.step.create), 0.0)
+            self._create(record, record.step.create)
+            self._prove(record.step, record.created, 0.0)
 
     def _replace(self, record: _Record) -> None:
         """Batch by batch: no more old ones are stopped than new ones are proven, or about to take their place."""
@@ -178,8 +185,8 @@ class Rollout:
             if step.order == "stop_first":
                 self._stop(record, leaving)
             if size:
-                new = self._create(record, size)
-                self._prove(step, new, policy.stable)
+                self._create(record, size)
+                self._prove(step, record.created, policy.stable)
             if step.order == "start_first":
                 self._stop(record, leaving)
             if size and policy.monitor:
@@ -187,7 +194,7 @@ class Rollout:
             if to_create and policy.delay:
                 self.clock.sleep(policy.delay)
 
-    def _create(self, record: _Record, count: int) -> list[str]:
+    def _create(self, record: _Record, count: int) -> None:
         """Let Compose create `count` more containers of the service, and see that it touched nothing else."""
         self.interrupts.check()
         project, service = self.plan.project, record.step.service
@@ -206,7 +213,6 @@ class Rollout:
         if service.policy.no_healthcheck == "fail" and not service.one_shot and not new[0].healthcheck:
             detail = "has no healthcheck, and x-rollout.no_healthcheck is fail"
             raise _Halt(evidence.Failure(service.name, new[0].name, "create", detail))
-        return [container.id for container in new]
 
     def _enter_created(self, record: _Record) -> dict[str, Container]:
         """Enter what came since the last create began; gives all containers of the project by id."""
@@ -231,7 +237,12 @@ class Rollout:
             service = step.service
             timeout = max(gate.patience(service.policy, container, service.one_shot), at_least)
             gates[container_id] = gate.open_gate(container, service.one_shot, self.clock.now(), timeout, stable)
-            if not container.running:
+            if container_id in self._proven:
+                proven = self._proven[container_id]
+                gates[container_id] = replace(
+                    gates[container_id], started_at=proven.started_at, restarts=proven.restart_count
+                )
+            elif not container.running:
                 self._start(container)
         while True:
             now, until, waiting = self.clock.now(), float("inf"), False
@@ -244,6 +255,7 @@ class Rollout:
                 if isinstance(verdict, gate.Pending):
                     waiting, until = True, min(until, verdict.until)
             if not waiting:
+                self._proven.update(last)
                 return
             self._watch.wait(min(_LOOK, until - now))
             self.interrupts.check()
