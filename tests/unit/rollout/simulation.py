@@ -165,6 +165,7 @@ class Host:
     watchers: list[Callable[[], None]] = field(default_factory=list)
     signals: Signals = field(default_factory=Signals)
     project: spec.Project | None = None
+    hashes: dict[str, str] = field(default_factory=dict)
     scripts: Mapping[str, Sequence[Script]] = field(default_factory=dict)
     made: dict[str, int] = field(default_factory=dict)
     born: int = 0
@@ -256,20 +257,8 @@ class Host:
 
     # Compose.
 
-    def config(self) -> str:
-        assert self.project is not None
-        return core_yaml.dump(dict(self.project.config))
-
-    def declared_services(self) -> set[str]:
-        assert self.project is not None
-        return set(self.project.services)
-
-    def hashes(self, config: str) -> dict[str, str]:
-        return {name: _hash(service) for name, service in core_yaml.load(config)["services"].items()}
-
     def create(self, service: str, counts: Mapping[str, int]) -> None:
         assert self.project is not None
-        hashes = self.hashes(self.config())
         with self._call("create", ComposeError):
             # Compose brings every service that it knows to its count, and what it is not told about to its replicas.
             for name in (*self.project.dependencies(service), service):
@@ -277,14 +266,11 @@ class Host:
                 have = len(self.of(name))
                 assert have <= wanted, f"Compose would remove {have - wanted} of {name}"
                 for _new in range(wanted - have):
-                    self._make(self.project.services[name], hashes[name])
-
-    def pull(self, services: Sequence[str]) -> None:
-        raise AssertionError("a rollout pulls nothing")
+                    self._make(self.project.services[name])
 
     # How it works.
 
-    def _make(self, service: spec.Service, config_hash: str) -> None:
+    def _make(self, service: spec.Service) -> None:
         self.born += 1
         number = max((machine.number for machine in self.of(service.name)), default=0) + 1
         scripts = self.scripts.get(service.name) or [GOOD_ONE_SHOT if service.one_shot else GOOD]
@@ -297,7 +283,7 @@ class Host:
             number=number,
             image=service.image,
             image_id=self.tags[service.image],
-            config_hash=config_hash,
+            config_hash=self.hashes[service.name],
             script=scripts[made % len(scripts)],
             healthcheck="healthcheck" in service.config,
             restart_policy=service.restart_policy,
@@ -352,13 +338,14 @@ def _hash(config: Mapping[str, Any]) -> str:
 def plan_for(host: Host, definition: Mapping[str, Any], scripts: Mapping[str, Sequence[Script]]) -> plan.Plan:
     """Tell the host what is wanted now, and plan the way there."""
     host.project = spec.parse(core_yaml.dump(dict(definition)))
+    host.hashes = {name: _hash(service.config) for name, service in host.project.services.items()}
     host.scripts, host.made = scripts, {}
     for service in host.project.services.values():
         host.tags.setdefault(service.image, f"sha256:{service.image}")
     return plan.make_plan(
         project=host.project,
         containers=[machine.seen() for machine in host.machines.values()],
-        hashes=host.hashes(host.config()),
+        hashes=host.hashes,
         images={service.image: host.tags[service.image] for service in host.project.services.values()},
         committed={},
         remove_orphans=True,
