@@ -1,11 +1,12 @@
 # Copyright: agentfleet.letta contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""compose_rollout against the real engine, by real Ansible tasks on a local connection."""
+"""compose_rollout on the real engine: the module by itself, and by Ansible tasks on a local connection."""
 
 from __future__ import annotations
 
 import secrets
+import socket
 import subprocess
 from pathlib import Path
 from typing import Iterator
@@ -40,7 +41,7 @@ def cache() -> Path:
 
 @pytest.fixture(scope="session")
 def collections(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A place where Ansible finds this checkout as the collection."""
+    """A place where Ansible, and Python, find this checkout as the collection."""
     path = tmp_path_factory.mktemp("collections")
     (path / "ansible_collections" / "agentfleet").mkdir(parents=True)
     (path / "ansible_collections" / "agentfleet" / "letta").symlink_to(ROOT)
@@ -82,3 +83,11 @@ def project(engine: docker.DockerClient, task_environment: dict[str, str], tmp_p
     )
     yield made
     made.remove()
+
+
+@pytest.fixture
+def free_port() -> int:
+    """A port of this host that nothing listens on."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])

@@ -13,7 +13,7 @@ import sys
 import threading
 import time
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Callable, Iterator
 
@@ -22,6 +22,7 @@ import yaml
 
 from .debian import IMAGE
 
+MODULE = "ansible_collections.agentfleet.letta.plugins.modules.compose_rollout"
 LABEL = "com.docker.compose.project"
 SERVICE = "com.docker.compose.service"
 _RESULT = re.compile(r"^localhost \| [A-Z]+!? => (?=\{)", re.MULTILINE)
@@ -57,7 +58,7 @@ def wait_for(what: str, condition: Callable[[], Any]) -> Any:
 
 @dataclass(frozen=True)
 class Result:
-    """What one task gave: the module's answer, and everything that Ansible printed."""
+    """What a run gave: the module's answer, and everything that was printed."""
 
     answer: dict[str, Any]
     output: str
@@ -78,22 +79,21 @@ class Result:
 
 @dataclass
 class Run:
-    """A task that is under way."""
+    """The module at work."""
 
     process: subprocess.Popen[str]
 
     def finish(self) -> Result:
-        """Wait for the task's end."""
+        """Wait for its end."""
         output, errors = self.process.communicate(timeout=2 * PATIENCE)
-        found = _RESULT.search(output)
-        if not found:
-            raise AssertionError(f"Ansible gave no result:\n{output}\n{errors}")
-        answer, _end = json.JSONDecoder().raw_decode(output, found.end())
-        return Result(answer, output + errors)
+        if not output.lstrip().startswith("{"):
+            raise AssertionError(f"the module gave no result:\n{output}\n{errors}")
+        return Result(json.loads(output), output + errors)
 
-    def end(self) -> None:
-        """Wait for the end of a task whose module was killed: it has no result."""
-        self.process.communicate(timeout=2 * PATIENCE)
+    def kill(self) -> None:
+        """End it as an out-of-memory kill would."""
+        self.process.kill()
+        self.process.communicate(timeout=PATIENCE)
 
 
 @dataclass(frozen=True)
@@ -115,7 +115,6 @@ class Project:
     state: Path
     engine: docker.DockerClient
     environment: dict[str, str]
-    arguments: dict[str, Any] = field(default_factory=dict)
 
     # Its files
 
@@ -133,27 +132,50 @@ class Project:
 
     # The module
 
-    def start(self, *options: str, **arguments: Any) -> Run:
-        """Begin a task; `arguments` are the module's, on top of the project's own."""
-        wanted = {
+    def _wanted(self, arguments: dict[str, Any]) -> dict[str, Any]:
+        return {
             "project_src": str(self.directory),
             "project_name": self.name,
             "state_dir": str(self.state),
             "stable": 0,
-            **self.arguments,
             **arguments,
         }
+
+    def start(self, *, check: bool = False, diff: bool = False, **arguments: Any) -> Run:
+        """Set the module to work; `arguments` are its own."""
+        wanted = {**self._wanted(arguments), "_ansible_check_mode": check, "_ansible_diff": diff}
+        process = subprocess.Popen(
+            [sys.executable, "-m", MODULE],
+            env=self.environment,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        assert process.stdin is not None
+        process.stdin.write(json.dumps({"ANSIBLE_MODULE_ARGS": wanted}))
+        process.stdin.flush()
+        process.stdin.close()
+        process.stdin = None
+        return Run(process)
+
+    def roll_out(self, *, check: bool = False, diff: bool = False, **arguments: Any) -> Result:
+        """Run the module as Ansible runs it on the host. Ansible itself takes longer than most rollouts here."""
+        return self.start(check=check, diff=diff, **arguments).finish()
+
+    def task(self, *options: str, **arguments: Any) -> Result:
+        """Run the module by an Ansible task; `options` are those of the ansible command."""
         argv = ["ansible", "localhost", "--inventory", "localhost,", "--connection", "local"]
         argv += ["--extra-vars", f"ansible_python_interpreter={sys.executable}"]
-        argv += ["--module-name", "agentfleet.letta.compose_rollout", "--args", json.dumps(wanted), *options]
-        return Run(
-            subprocess.Popen(
-                argv, env=self.environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-            )
+        argv += ["--module-name", "agentfleet.letta.compose_rollout", "--args", json.dumps(self._wanted(arguments))]
+        finished = subprocess.run(
+            [*argv, *options], env=self.environment, capture_output=True, text=True, check=False
         )
-
-    def roll_out(self, *options: str, **arguments: Any) -> Result:
-        return self.start(*options, **arguments).finish()
+        found = _RESULT.search(finished.stdout)
+        if not found:
+            raise AssertionError(f"Ansible gave no result:\n{finished.stdout}\n{finished.stderr}")
+        answer, _end = json.JSONDecoder().raw_decode(finished.stdout, found.end())
+        return Result(answer, finished.stdout + finished.stderr)
 
     def deploy(self, services: dict[str, Any] | None = None, **arguments: Any) -> Result:
         """Roll out and see that it worked; with `services`, these are written first."""
@@ -162,16 +184,6 @@ class Project:
         result = self.roll_out(**arguments)
         assert not result.failed, result["msg"]
         return result
-
-    def module_pid(self) -> int:
-        """Give the process id of the module that holds the project's lock."""
-        lock = self.state / self.name / "lock"
-
-        def holder() -> int:
-            text = lock.read_text(encoding="ascii").strip() if lock.exists() else ""
-            return int(text) if text and Path(f"/proc/{text}").exists() else 0
-
-        return int(wait_for("a module that holds the lock", holder))
 
     # Compose, as a person would call it
 
@@ -277,6 +289,7 @@ def environment(root: Path, collections: Path, docker_config: Path | None) -> di
         "ANSIBLE_COLLECTIONS_PATH": str(collections),
         "ANSIBLE_CALLBACK_RESULT_FORMAT": "json",
         "ANSIBLE_NOCOLOR": "1",
+        "PYTHONPATH": str(collections),
         "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
     }
     if docker_config:
