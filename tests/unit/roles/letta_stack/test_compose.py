@@ -1,7 +1,7 @@
 # Copyright: agentfleet.letta contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The Compose file of the production variant: how it is closed, what it is ordered by, and where its secrets are not."""
+"""The Compose file of the production variant: how it is closed, in which order it starts, where its secrets are not."""
 
 from __future__ import annotations
 
