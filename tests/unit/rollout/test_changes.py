@@ -35,6 +35,12 @@ def test_a_change_names_its_key_and_both_values(before: dict[str, Any], after: d
     assert changed_keys(before, after) == (told,)
 
 
+def test_what_a_probe_runs_may_hold_a_password() -> None:
+    before = {"healthcheck": {"test": ["CMD", "redis-cli", "-a", "hunter2"]}}
+    after = {"healthcheck": {"test": ["CMD", "redis-cli", "-a", "hunter3"]}}
+    assert changed_keys(before, after) == ("healthcheck.test: changed",)
+
+
 @pytest.mark.parametrize("section", ["environment", "labels", "command", "entrypoint", "build"])
 @pytest.mark.parametrize("wrap", [lambda value: {"KEY": value}, lambda value: ["serve", value], lambda value: value])
 def test_a_value_that_may_be_secret_is_never_told(section: str, wrap: Any) -> None:

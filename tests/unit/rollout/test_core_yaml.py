@@ -39,7 +39,7 @@ def _without_extensions(config: dict[str, Any]) -> dict[str, Any]:
 
 
 def _as_in_json(value: Any) -> Any:
-    """Compose writes byte counts as text and nulls as they are in both forms, but no empty entrypoint in YAML."""
+    """Compose's JSON writes what is empty as null, its YAML leaves it out."""
     if isinstance(value, dict):
         return {key: _as_in_json(item) for key, item in value.items() if item not in (None, {}, [])}
     return [_as_in_json(item) for item in value] if isinstance(value, list) else value
@@ -49,7 +49,7 @@ def _as_in_json(value: Any) -> Any:
 def test_compose_says_the_same_in_yaml_and_in_json(name: str) -> None:
     from_yaml = core_yaml.load(samples.text(f"{name}.yaml"))
     from_json = json.loads(samples.text(f"{name}.json"))
-    # An unquoted date is a timestamp to Compose's own JSON; it stands in an extension of the project.
+    # A service's extensions are in the YAML only, which is why that is what is read.
     assert _as_in_json(_without_extensions(from_yaml)) == _as_in_json(_without_extensions(from_json))
 
 
