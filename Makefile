@@ -17,7 +17,9 @@ LINK := .ansible/collections/ansible_collections/agentfleet/letta
 ARGS ?=
 # Options for pytest, such as PYTEST_ARGS='-k plan -x'.
 PYTEST_ARGS ?=
-SCENARIO ?= *
+BENCH_ARGS ?=
+# A folder of molecule/; all of them when empty.
+SCENARIO ?=
 
 ##@ This machine
 
@@ -30,19 +32,15 @@ deploy: setup ## Deploy the production stack on this machine (ARGS: ansible-play
 
 .PHONY: undeploy
 undeploy: setup ## Stop the stack; data and secrets stay
-	ansible-playbook playbooks/remove.yml $(ARGS)
+	@ansible-playbook playbooks/remove.yml $(ARGS)
 
 .PHONY: purge
 purge: setup ## Stop the stack and delete its data: make purge CONFIRM=letta
-	@if [ -z "$(CONFIRM)" ]; then
-	  echo "This deletes the database and the secrets of the stack. To go on, name its project: make purge CONFIRM=letta" >&2
+	@if [[ -z '$(CONFIRM)' ]]; then
+	  echo "This deletes the database and the secrets. To go on, name the stack's project: make purge CONFIRM=letta" >&2
 	  exit 2
 	fi
 	ansible-playbook playbooks/remove.yml -e letta_stack_remove_data='$(CONFIRM)' $(ARGS)
-
-.PHONY: setup
-setup: $(LINK) ## Virtual environment for deploying (every target runs it when it is needed)
-	@files/local/venv deploy
 
 ##@ Tests
 
@@ -56,7 +54,44 @@ lint: setup-test ## Formatting, types, YAML, roles, shell, Dockerfiles, changelo
 
 .PHONY: unit
 unit: setup-test ## Fast tests of the code (PYTEST_ARGS: pytest's)
-	pytest tests/unit $(PYTEST_ARGS)
+	@pytest $(if $(filter tests/%,$(PYTEST_ARGS)),,tests/unit) $(PYTEST_ARGS)
+
+.PHONY: sanity
+sanity: setup-test ## Ansible's own tests of a collection
+	@tests/tools/sanity
+
+.PHONY: integration
+integration: setup-test ## Modules, images and the tarball against a real engine (PYTEST_ARGS: pytest's)
+	@files/local/engine start
+	pytest $(if $(filter tests/%,$(PYTEST_ARGS)),,tests/integration) $(PYTEST_ARGS)
+
+.PHONY: molecule
+molecule: setup-test ## Whole deployments on fresh test hosts (SCENARIO: one of molecule/)
+	@files/local/engine start
+	tests/tools/molecule $(SCENARIO)
+
+.PHONY: bench
+bench: setup-test ## What a rollout with nothing to do costs, beside community.docker's (BENCH_ARGS: the bench's)
+	@files/local/engine start
+	python tests/bench/noop.py $(BENCH_ARGS)
+
+##@ Documentation and upkeep
+
+.PHONY: build
+build: setup ## Build the collection's tarball into build/
+	@ansible-galaxy collection build --force --output-path build
+
+.PHONY: docs
+docs: setup-test ## Write the tables of variables and the modules' pages from their sources
+	@python tests/tools/docs.py
+
+.PHONY: lock
+lock: setup-test ## Renew requirements/*.txt from requirements/*.in
+	@tests/tools/lock
+
+.PHONY: setup
+setup: $(LINK) ## Make .venv for deploying; every target does its own set-up, so this is for using it by hand
+	@files/local/venv deploy
 
 .PHONY: setup-test
 setup-test: $(LINK)

@@ -1,4 +1,3 @@
-#!/usr/bin/env python3
 # Copyright: agentfleet.letta contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
@@ -91,11 +90,14 @@ def table(options: Options, elsewhere: str = "see the source") -> str:
 def role_tables(role: Path) -> str:
     """What belongs between the markers: a table for each entry point, ``main`` without a heading."""
     specs = yaml.safe_load((role / "meta" / "argument_specs.yml").read_text(encoding="utf-8"))["argument_specs"]
+    shared = specs.get("main", {}).get("options")
     parts: list[str] = []
     for entry, spec in specs.items():
         if entry != "main":
             parts.append(f"### `tasks_from: {entry}`\n\n{prose(spec.get('description', spec['short_description']))}")
-        if spec.get("options"):
+        if entry != "main" and shared and spec.get("options") == shared:
+            parts.append("It takes the variables above.")
+        elif spec.get("options"):
             parts.append(table(spec["options"], "see [defaults](defaults/main.yml)"))
     return "\n\n".join(parts)
 
@@ -106,7 +108,7 @@ def role_readme(role: Path) -> str:
     if text.count(BEGIN) != 1 or text.count(END) != 1:
         raise SystemExit(f"{role.name}/README.md: one {BEGIN} and one {END} are needed, for the table of variables")
     before, rest = text.split(BEGIN)
-    _, after = rest.split(END)
+    after = rest.split(END)[1]
     return f"{before}{BEGIN}\n{role_tables(role)}\n{END}{after}"
 
 

@@ -1,0 +1,132 @@
+# Copyright: agentfleet.letta contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Start Letta's server or its migrations with secrets that come as files: ``launcher.py server | migrate``.
+
+Letta takes every setting, secrets too, from its environment, prints some of them, and hands its whole environment to
+the code of its tools. So this program
+
+* reads each file of /run/secrets as the variable that the file is named after, and makes LETTA_PG_URI from its parts;
+* keeps the values out of everything that is printed;
+* takes the variables away again as soon as Letta's settings hold their values, before a request is served;
+* makes the process undumpable, so that tools, which run as the same user, can read neither its memory nor what the
+  kernel tells of it.
+
+It belongs to the stack, not to an image, and runs in any image that has Letta's virtual environment on its PATH and, to
+migrate, Letta's alembic.ini in the working directory.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import importlib
+import io
+import os
+import sys
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import TextIO
+from urllib.parse import quote
+
+SECRETS = Path("/run/secrets")
+REDACTED = "[redacted]"
+
+# <linux/prctl.h>
+_PR_SET_DUMPABLE = 4
+
+
+def read_secrets(directory: Path) -> dict[str, str]:
+    """Return the secrets in a directory by the names of their files."""
+    return {path.name: path.read_text(encoding="utf-8") for path in sorted(directory.iterdir()) if path.is_file()}
+
+
+def database_uri(environment: Mapping[str, str], password: str) -> str:
+    """Return the URI of the database that LETTA_PG_HOST, _PORT, _USER and _DB describe."""
+    host, port, user, database = (environment[f"LETTA_PG_{part}"] for part in ("HOST", "PORT", "USER", "DB"))
+    return f"postgresql://{user}:{password}@{host}:{port}/{database}"
+
+
+def hidden_forms(values: Iterable[str]) -> list[str]:
+    """Return all that secrets may look like in a message, the longest first, so that no part of one stays behind."""
+    forms = {form for value in values if value for form in (value, quote(value, safe=""))}
+    return sorted(forms, key=lambda form: (-len(form), form))
+
+
+class Redactor(io.TextIOBase):
+    """A text stream that passes on what is written to it, a line at a time, without the secrets."""
+
+    def __init__(self, stream: TextIO, hidden: list[str]) -> None:
+        self._stream = stream
+        self._hidden = hidden
+        self._pending = ""
+
+    def writable(self) -> bool:
+        """Tell the io module what this is for."""
+        return True
+
+    def fileno(self) -> int:
+        """Return the descriptor of the stream behind, for those who write to it from C, such as faulthandler."""
+        return self._stream.fileno()
+
+    def isatty(self) -> bool:
+        """Say what the stream behind says."""
+        return self._stream.isatty()
+
+    def write(self, text: str) -> int:
+        """Pass whole lines on and keep the rest, in which a secret may be half written."""
+        lines, newline, self._pending = (self._pending + text).rpartition("\n")
+        if newline:
+            self._pass_on(lines + newline)
+        return len(text)
+
+    def flush(self) -> None:
+        """Pass everything on."""
+        if self._pending:
+            self._pass_on(self._pending)
+            self._pending = ""
+        self._stream.flush()
+
+    def _pass_on(self, text: str) -> None:
+        for form in self._hidden:
+            text = text.replace(form, REDACTED)
+        self._stream.write(text)
+
+
+def refuse_to_be_read() -> None:
+    """Keep other processes of the same user from this one's memory, environment and open files."""
+    if ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_DUMPABLE, 0, 0, 0, 0) != 0:
+        raise OSError(ctypes.get_errno(), "prctl(PR_SET_DUMPABLE)")
+
+
+def serve(secret_names: Iterable[str]) -> None:
+    """Run the server. The import reads every setting and makes the application; after it the secrets can go."""
+    app = importlib.import_module("letta.server.rest_api.app")
+    for name in secret_names:
+        os.environ.pop(name, None)
+    app.start_server(host=os.environ["HOST"], port=int(os.environ["PORT"]))
+
+
+def migrate(_secret_names: Iterable[str]) -> None:
+    """Bring the database to the newest schema that the image knows."""
+    importlib.import_module("alembic.config").main(argv=["upgrade", "head"], prog="alembic")
+
+
+COMMANDS = {"server": serve, "migrate": migrate}
+
+
+def main(arguments: list[str]) -> None:
+    """Prepare the process, and run what the one argument names."""
+    if len(arguments) != 1 or arguments[0] not in COMMANDS:
+        sys.exit(f"usage: launcher.py {{{'|'.join(COMMANDS)}}}")
+    refuse_to_be_read()
+    secrets = read_secrets(SECRETS)
+    hidden = hidden_forms(secrets.values())
+    sys.stdout = Redactor(sys.stdout, hidden)
+    sys.stderr = Redactor(sys.stderr, hidden)
+    secrets["LETTA_PG_URI"] = database_uri(os.environ, secrets.pop("LETTA_PG_PASSWORD"))
+    os.environ.update(secrets)
+    COMMANDS[arguments[0]](secrets)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
