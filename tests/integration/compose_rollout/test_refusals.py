@@ -19,7 +19,7 @@ def assert_refused(project: Project, *words: str, **arguments: Any) -> None:
     for check in (True, False):
         result = project.roll_out(check=check, **arguments)
         assert result.failed
-        assert "Nothing was changed" in result["msg"]
+        assert "No container was changed" in result["msg"]
         for word in words:
             assert word in result["msg"]
     assert project.objects() == before
