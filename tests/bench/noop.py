@@ -31,16 +31,20 @@ import docker
 import yaml
 
 ROOT = Path(__file__).resolve().parents[2]
+sys.path.insert(0, str(ROOT))
+
+from tests.integration.compose_rollout import debian  # noqa: E402  found by the line above
+
 TASKS = ("compose_rollout", "docker_compose_v2", "docker_compose_v2 wait", "ping")
 TARGET = 0.9
 
 
-def project_of(image: str, services: int) -> dict[str, Any]:
+def project_of(services: int) -> dict[str, Any]:
     """Give a project of services that depend on each other, like a real one's."""
     return {
         "services": {
             f"s{number}": {
-                "image": image,
+                "image": debian.IMAGE,
                 "command": ["sleep", "100000"],
                 "stop_signal": "SIGKILL",
                 "environment": {"LEVEL": "info"},
@@ -112,16 +116,16 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--runs", type=int, default=15, help="times that each task runs (default: %(default)s)")
     parser.add_argument("--services", type=int, default=5, help="services of the project (default: %(default)s)")
-    parser.add_argument("--image", required=True, help="an image on this engine that has sleep and true")
     parser.add_argument("--json", type=Path, help="file for the times")
     options = parser.parse_args()
 
+    debian.ensure_image(docker.from_env(), ROOT / ".cache" / "integration")
     name = f"bench-noop-{secrets.token_hex(4)}"
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch)
         project = {"src": str(folder / "project"), "name": name, "state": str(folder / "state")}
         (folder / "project").mkdir()
-        (folder / "project" / "compose.yaml").write_text(yaml.safe_dump(project_of(options.image, options.services)))
+        (folder / "project" / "compose.yaml").write_text(yaml.safe_dump(project_of(options.services)))
         play = folder / "play.yml"
         play.write_text(yaml.safe_dump(play_of(project, options.runs), sort_keys=False))
         (folder / "ansible_collections" / "agentfleet").mkdir(parents=True)
@@ -165,10 +169,10 @@ def version() -> str:
 def remove(name: str) -> None:
     """Leave nothing of the project on the engine."""
     engine = docker.from_env()
-    label = {"label": f"com.docker.compose.project={name}"}
-    for container in engine.containers.list(all=True, filters=label):
+    label = f"com.docker.compose.project={name}"
+    for container in engine.containers.list(all=True, filters={"label": label}):
         container.remove(force=True)
-    for network in engine.networks.list(filters=label):
+    for network in engine.networks.list(filters={"label": label}):
         network.remove()
 
 

@@ -106,7 +106,7 @@ def test_unhealthy_until_the_timeout_fails_with_the_last_probe(project: Project)
     before = project.ids()
     project.write({"web": service(healthcheck=healthcheck("echo no route; exit 5"))})
 
-    result = project.roll_out(timeout=1.5)
+    result = project.roll_out(timeout=4)
 
     assert_put_back(project, result, before)
     assert project.ids() == before
