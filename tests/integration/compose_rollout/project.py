@@ -12,10 +12,11 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Callable, Iterator
+from typing import Any, Callable
 
 import docker
 import yaml
@@ -168,9 +169,7 @@ class Project:
         argv = ["ansible", "localhost", "--inventory", "localhost,", "--connection", "local"]
         argv += ["--extra-vars", f"ansible_python_interpreter={sys.executable}"]
         argv += ["--module-name", "agentfleet.letta.compose_rollout", "--args", json.dumps(self._wanted(arguments))]
-        finished = subprocess.run(
-            [*argv, *options], env=self.environment, capture_output=True, text=True, check=False
-        )
+        finished = subprocess.run([*argv, *options], env=self.environment, capture_output=True, text=True, check=False)
         found = _RESULT.search(finished.stdout)
         if not found:
             raise AssertionError(f"Ansible gave no result:\n{finished.stdout}\n{finished.stderr}")

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from .project import Project, service, wait_for
+from .project import PATIENCE, Project, healthcheck, service, wait_for
 
 
 def with_level(level: int, **keys: Any) -> dict[str, Any]:
@@ -21,7 +21,7 @@ def with_level(level: int, **keys: Any) -> dict[str, Any]:
 
 @pytest.fixture
 def slow_create(tmp_path: Path) -> dict[str, Any]:
-    """Module arguments with which Compose takes two seconds to create a container, and marks when it began and ended."""
+    """Module arguments with which Compose takes two seconds to create a container, and marks begin and end."""
     docker = tmp_path / "docker"
     marks = tmp_path / "create"
     docker.write_text(
@@ -47,22 +47,31 @@ def started(project: Project, number: int) -> Any:
 
 
 def test_a_second_run_waits_for_the_first_or_says_who_is_at_work(project: Project):
-    project.write(with_level(1))
-    run = project.start(stable=4)
+    project.write(with_level(1, healthcheck=healthcheck()))
+    run = project.start(timeout=PATIENCE)
     started(project, 1)
 
     refused = project.roll_out(lock_timeout=0.1)
     assert refused.failed
     assert f"another rollout of this project is at work (process {run.process.pid})" in refused["msg"]
-    waited = project.roll_out(lock_timeout=30)
+    waiting = project.start(lock_timeout=PATIENCE)
+    (web,) = project.containers("web")
+    web.exec_run(["touch", "/tmp/ready"])
 
     assert run.finish()["outcome"] == "deployed"
-    assert waited["changed"] is False
+    assert waiting.finish()["changed"] is False
 
 
-@pytest.mark.parametrize("order", ["start_first", "stop_first"])
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
-def test_a_signal_rolls_back(project: Project, order: str, number: signal.Signals):
+@pytest.mark.parametrize(
+    ("number", "order"),
+    [
+        (signal.SIGTERM, "start_first"),
+        (signal.SIGTERM, "stop_first"),
+        (signal.SIGINT, "start_first"),
+        (signal.SIGHUP, "start_first"),
+    ],
+)
+def test_a_signal_rolls_back(project: Project, number: signal.Signals, order: str):
     project.deploy(with_level(1))
     before = project.ids()
     project.write(with_level(2))
