@@ -22,7 +22,8 @@ author:
   - agentfleet.letta contributors
 description:
   - Checks a dictionary of environment variables against the table of those that a Letta server reads.
-  - An unset variable is one that is not in the dictionary. An empty string is refused, because Letta takes it for a value.
+  - An unset variable is one that is not in the dictionary. An empty string is refused, because Letta takes it for a
+    value.
   - No message of this filter holds a value, so that it can be shown when the value is a secret.
 positional: _input
 options:
@@ -41,7 +42,8 @@ options:
     type: dict
     default: {}
   dead:
-    description: Variables that nothing reads, each with what to use. A name that ends in C(*) stands for all that begin with it.
+    description:
+      - Variables that nothing reads, each with what to use. A name that ends in C(*) stands for all that begin with it.
     type: dict
     default: {}
   groups:
@@ -153,7 +155,9 @@ def _bool(value: Any) -> tuple[str, str]:
 
 def _number(value: Any, kind: str, rule: Mapping[str, Any]) -> tuple[str, str]:
     low, high = rule.get("min"), rule.get("max")
-    bounds = "".join([f" of at least {low}" if low is not None else "", f" and at most {high}" if high is not None else ""])
+    bounds = "".join(
+        [f" of at least {low}" if low is not None else "", f" and at most {high}" if high is not None else ""]
+    )
     complaint = f"must be {'a whole number' if kind == 'int' else 'a number'}{bounds}"
     if isinstance(value, bool):
         return "", complaint

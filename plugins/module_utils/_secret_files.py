@@ -13,7 +13,6 @@
 
 from __future__ import annotations
 
-import glob
 import hashlib
 import hmac
 import os
@@ -23,9 +22,15 @@ import string
 import tempfile
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 
 GENERATED_LENGTH = 48
 DIGEST_LENGTH = 12
+
+DIRECTORY_MODE = 0o700
+STORED_MODE = 0o400
+# Whoever can reach it may read it: in the container its user, on the host only who can enter the directory.
+MOUNTED_MODE = 0o444
 
 _ALPHABET = string.ascii_letters + string.digits
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]*\Z")
@@ -39,23 +44,23 @@ class SecretError(Exception):
 
 @dataclass(frozen=True)
 class Plan:
-    """What is to be written. ``repr`` shows no value.
+    """What is to be written. Its ``repr`` shows no value.
 
     Attributes:
-        write: the value of each file to write, by file name, with its mode.
+        write: the content and the mode of each file to write, by the file's name.
+        modes: the right mode of what has another one, by name; ``.`` is the directory.
         files: the file to mount, by the secret's name.
         made: secrets whose value this plan made up.
         created: secrets that were not there before.
         updated: secrets that had another value before.
-        modes: file or directory names whose mode is wrong, with the right one.
     """
 
     write: Mapping[str, tuple[bytes, int]] = field(repr=False)
+    modes: Mapping[str, int]
     files: Mapping[str, str]
     made: list[str]
     created: list[str]
     updated: list[str]
-    modes: Mapping[str, int]
 
     @property
     def changed(self) -> bool:
@@ -67,106 +72,114 @@ class Plan:
         return {name: f"{name}.new" if name in self.made else file for name, file in self.files.items()}
 
     def describe(self, before: bool) -> str:
-        """Return the directory's content as a diff may show it: names and digests of keyed values."""
+        """Return the secrets as a diff may show them: by their names and the keyed digests of their values."""
         lines = []
-        for name in sorted(self.files):
-            if before and name in self.created:
-                continue
-            lines.append(f"{name}: (another value)" if before and name in self.updated else self.predicted()[name])
-        return "".join(f"{line}\n" for line in lines)
+        for name, file in sorted(self.predicted().items()):
+            if not before:
+                lines.append(f"{file}\n")
+            elif name in self.updated:
+                lines.append(f"{name}.(another value)\n")
+            elif name not in self.created:
+                lines.append(f"{file}\n")
+        return "".join(lines)
 
 
 class SecretFiles:
     """The secrets in one directory."""
 
     def __init__(self, path: str) -> None:
-        self.path = path
+        self.path = Path(path)
 
-    def plan(self, values: Mapping[str, object], generate: Iterable[str], fixed: Iterable[str]) -> Plan:
-        """Decide what to write so that each given and each generated secret is there.
+    def plan(
+        self,
+        values: Mapping[str, object],
+        generate: Iterable[str] = (),
+        require: Iterable[str] = (),
+        fixed: Iterable[str] = (),
+    ) -> Plan:
+        """Decide what to write so that each given, generated and required secret is there.
 
-        Raises SecretError for a bad name, an empty value, and a fixed secret that would change.
+        Raises:
+            SecretError: for a bad name, an empty value, a required secret that is nowhere, and a fixed one that would
+                change.
         """
-        given = {name: self._checked(name, value) for name, value in values.items()}
-        for name in generate:
-            self._checked(name, "-")
-        salt = self._read(_SALT)
+        given = {name: _checked(name, value) for name, value in values.items()}
+        required = set(require)
         write: dict[str, tuple[bytes, int]] = {}
+        salt = self._read(_SALT)
         if salt is None:
             salt = secrets.token_hex(32).encode()
-            write[_SALT] = (salt, 0o400)
+            write[_SALT] = (salt, STORED_MODE)
+        modes = {".": DIRECTORY_MODE} if self._has_other_mode(".", DIRECTORY_MODE) else {}
         files: dict[str, str] = {}
         made: list[str] = []
         created: list[str] = []
         updated: list[str] = []
-        modes: dict[str, int] = {}
-        fixed_names = set(fixed)
-        for name in sorted({*given, *generate}):
+        for name in sorted({*given, *generate, *required}):
             stored = self._read(name)
-            value = given.get(name)
-            if stored is not None and value is not None and not hmac.compare_digest(stored, value):
-                if name in fixed_names:
-                    raise SecretError(
-                        f"{name}: the value that is given differs from the one in {os.path.join(self.path, name)}, which is in use "
-                        "and cannot be changed here. Give the one in use, or none to keep it."
-                    )
-                updated.append(name)
             if stored is None:
                 created.append(name)
-            if value is None and stored is None:
+            elif name in given and not hmac.compare_digest(stored, given[name]):
+                updated.append(name)
+            value = given.get(name, stored)
+            if value is None:
+                if name in required:
+                    raise SecretError(
+                        f"{name}: there is none in {self.path}, and none is given. What was made with it needs that "
+                        "very value: give it from a backup."
+                    )
                 made.append(name)
-            value = value or stored or "".join(secrets.choice(_ALPHABET) for _ in range(GENERATED_LENGTH)).encode()
-            mounted = f"{name}.{_digest(salt, name, value)}"
-            files[name] = mounted
-            for file_name, mode, content in ((name, 0o400, stored), (mounted, 0o444, self._read(mounted))):
-                if content != value:
-                    write[file_name] = (value, mode)
-                elif self._mode(file_name) != mode:
-                    modes[file_name] = mode
-        if os.path.isdir(self.path) and self._mode(".") != 0o700:
-            modes["."] = 0o700
-        return Plan(write, files, made, created, updated, modes)
+                value = _checked(name, "".join(secrets.choice(_ALPHABET) for _ in range(GENERATED_LENGTH)))
+            files[name] = f"{name}.{_digest(salt, name, value)}"
+            for file, mode in ((name, STORED_MODE), (files[name], MOUNTED_MODE)):
+                if self._read(file) != value:
+                    write[file] = (value, mode)
+                elif self._has_other_mode(file, mode):
+                    modes[file] = mode
+        refused = sorted(set(updated) & set(fixed))
+        if refused:
+            raise SecretError(
+                f"{', '.join(refused)}: the value that is given is not the one in {self.path}, which is in use and "
+                "cannot be changed here. Give the one in use, or none to keep it."
+            )
+        return Plan(write, modes, files, made, created, updated)
 
     def apply(self, plan: Plan) -> None:
-        """Carry a plan out. A file appears whole or not at all; an interrupted run is finished by the next one."""
-        os.makedirs(self.path, mode=0o700, exist_ok=True)
-        os.chmod(self.path, 0o700)
-        for left_over in glob.glob(os.path.join(glob.escape(self.path), f"{_TEMPORARY}*")):
-            os.unlink(left_over)
+        """Carry a plan out. A file appears whole or not at all; the next run finishes what an interrupted one left."""
+        self.path.mkdir(mode=DIRECTORY_MODE, parents=True, exist_ok=True)
+        for left_over in self.path.glob(f"{_TEMPORARY}*"):
+            left_over.unlink()
         for name, (value, mode) in plan.write.items():
             self._write(name, value, mode)
         for name, mode in plan.modes.items():
-            os.chmod(os.path.join(self.path, name), mode)
-
-    def _checked(self, name: str, value: object) -> bytes:
-        if not _NAME.match(name):
-            raise SecretError(f"{name!r} cannot name a secret: use letters, digits and underscores")
-        if not isinstance(value, str) or not value:
-            raise SecretError(f"{name}: the value must be a string that is not empty")
-        return value.encode()
+            (self.path / name).chmod(mode)
 
     def _read(self, name: str) -> bytes | None:
         try:
-            with open(os.path.join(self.path, name), "rb") as file:
-                return file.read() or None
+            return (self.path / name).read_bytes() or None
         except FileNotFoundError:
             return None
 
-    def _mode(self, name: str) -> int:
-        return os.stat(os.path.join(self.path, name)).st_mode & 0o7777
+    def _has_other_mode(self, name: str, mode: int) -> bool:
+        path = self.path / name
+        return path.exists() and path.stat().st_mode & 0o7777 != mode
 
     def _write(self, name: str, value: bytes, mode: int) -> None:
         descriptor, temporary = tempfile.mkstemp(dir=self.path, prefix=_TEMPORARY)
-        try:
-            with os.fdopen(descriptor, "wb") as file:
-                file.write(value)
-                file.flush()
-                os.fsync(file.fileno())
-            os.chmod(temporary, mode)
-            os.rename(temporary, os.path.join(self.path, name))
-        except BaseException:
-            os.unlink(temporary)
-            raise
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(value)
+            file.flush()
+            os.fchmod(file.fileno(), mode)
+            os.fsync(file.fileno())
+        Path(temporary).replace(self.path / name)
+
+
+def _checked(name: str, value: object) -> bytes:
+    if not _NAME.match(name):
+        raise SecretError(f"{name!r} cannot name a secret: use letters, digits and underscores")
+    if not isinstance(value, str) or not value:
+        raise SecretError(f"{name}: the value must be a string that is not empty")
+    return value.encode()
 
 
 def _digest(salt: bytes, name: str, value: bytes) -> str:

@@ -15,10 +15,11 @@ author:
 description:
   - Keeps a directory of secrets that only its owner can enter. The value of each secret stands in a file of its name.
   - A secret that is not given is made once, on the host, and never leaves it.
-  - For a container to mount, each value stands once more in a file whose name ends in a digest of the value, keyed with a salt
-    of the host. A changed secret has a changed path, so that tools which compare configurations see the change, and a
-    container that still runs keeps the file it started with.
-  - The mounted files are readable by everyone who can reach them, which outside of the container is only the directory's owner.
+  - For a container to mount, each value stands once more in a file whose name ends in a digest of the value, keyed with
+    a salt of the host. A changed secret has a changed path, so that tools which compare configurations see the change,
+    and a container that still runs keeps the file it started with.
+  - The mounted files are readable by everyone who can reach them, which outside of the container is only the owner of
+    the directory.
 options:
   path:
     description: The directory. It is made if it is missing.
@@ -30,14 +31,22 @@ options:
     default: {}
   generate:
     description:
-      - Names of secrets that must exist. One that O(values) does not give and the directory does not hold is made, of 48
+      - Names of secrets that must exist. One that neither O(values) gives nor the directory holds is made, of 48
         letters and digits.
+    type: list
+    elements: str
+    default: []
+  require:
+    description:
+      - Names of secrets that must exist and are not made, because something that was made with them exists.
+      - One that neither O(values) gives nor the directory holds is an error.
     type: list
     elements: str
     default: []
   fixed:
     description:
-      - Names of secrets whose value cannot change while something that was made with it is in use, such as an encryption key.
+      - Names of secrets whose value cannot change while something that was made with it is in use, such as an
+        encryption key.
       - A value in O(values) that differs from the one in the directory is refused before anything is written.
     type: list
     elements: str
@@ -104,22 +113,28 @@ def main() -> None:
             "path": {"type": "path", "required": True},
             "values": {"type": "dict", "default": {}, "no_log": True},
             "generate": {"type": "list", "elements": "str", "default": [], "no_log": False},
-            "fixed": {"type": "list", "elements": "str", "default": []},
+            "require": {"type": "list", "elements": "str", "default": [], "no_log": False},
+            "fixed": {"type": "list", "elements": "str", "default": [], "no_log": False},
         },
         supports_check_mode=True,
     )
     secrets = SecretFiles(module.params["path"])
     try:
-        plan = secrets.plan(module.params["values"], module.params["generate"], module.params["fixed"])
+        plan = secrets.plan(
+            module.params["values"], module.params["generate"], module.params["require"], module.params["fixed"]
+        )
         if not module.check_mode:
             secrets.apply(plan)
     except (SecretError, OSError) as error:
         module.fail_json(msg=str(error))
     files = plan.predicted() if module.check_mode else plan.files
-    result = {"changed": plan.changed, "files": files, "created": plan.created, "updated": plan.updated}
-    if module._diff:
-        result["diff"] = {"before": plan.describe(before=True), "after": plan.describe(before=False)}
-    module.exit_json(**result)
+    module.exit_json(
+        changed=plan.changed,
+        files=files,
+        created=plan.created,
+        updated=plan.updated,
+        diff={"before": plan.describe(before=True), "after": plan.describe(before=False)},
+    )
 
 
 if __name__ == "__main__":

@@ -10,8 +10,11 @@
 # Copyright: agentfleet.letta contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-set -Eeuo pipefail
+set -euo pipefail
 shopt -s dotglob nullglob
+
+# Where the cluster lives; while it is made, PGDATA is elsewhere.
+readonly volume=$PGDATA
 
 say() {
     echo "docker-entrypoint: $*"
@@ -46,8 +49,7 @@ require_password() {
 }
 
 run_psql() {
-    PGHOST='' PGHOSTADDR='' PGPASSWORD=$password \
-        psql -v ON_ERROR_STOP=1 --no-psqlrc --no-password --username "$user" --dbname "$database" "$@"
+    PGHOST='' PGHOSTADDR='' psql -v ON_ERROR_STOP=1 --no-psqlrc --no-password --username "$user" "$@"
 }
 
 run_init_files() {
@@ -64,10 +66,10 @@ run_init_files() {
                 . "$file"
             fi
             ;;
-        *.sql) say "running $file" && run_psql --file "$file" ;;
-        *.sql.gz) say "running $file" && gunzip --stdout "$file" | run_psql ;;
-        *.sql.xz) say "running $file" && xz --decompress --stdout "$file" | run_psql ;;
-        *.sql.zst) say "running $file" && zstd --decompress --stdout "$file" | run_psql ;;
+        *.sql) say "running $file" && run_psql --dbname "$database" --file "$file" ;;
+        *.sql.gz) say "running $file" && gunzip --stdout "$file" | run_psql --dbname "$database" ;;
+        *.sql.xz) say "running $file" && xz --decompress --stdout "$file" | run_psql --dbname "$database" ;;
+        *.sql.zst) say "running $file" && zstd --decompress --stdout "$file" | run_psql --dbname "$database" ;;
         *) say "ignoring $file" ;;
         esac
     done
@@ -75,7 +77,7 @@ run_init_files() {
 
 # Runs in a subshell: neither the password nor a variable that an init script exports reaches the server's environment.
 initialise() (
-    local volume=$1 user password database method password_method
+    local user password database method password_method
     local -a arguments=()
     user=$(setting POSTGRES_USER postgres)
     password=$(setting POSTGRES_PASSWORD)
@@ -84,7 +86,7 @@ initialise() (
     require_password "$password" "$method"
 
     # For init scripts, as in the official image.
-    export PGDATA=$volume/.initializing PGUSER=$user PGDATABASE=$database
+    export PGDATA=$volume/.initializing PGPASSWORD=${PGPASSWORD:-$password}
     export POSTGRES_USER=$user POSTGRES_PASSWORD=$password POSTGRES_DB=$database
     unset POSTGRES_USER_FILE POSTGRES_PASSWORD_FILE POSTGRES_DB_FILE
 
@@ -100,7 +102,7 @@ initialise() (
 
     pg_ctl --pgdata "$PGDATA" --wait --timeout 300 --options "-c listen_addresses='' -p ${PGPORT:-5432}" start
     if [[ $database != postgres ]]; then
-        database=postgres run_psql --quiet --set db="$database" <<<'CREATE DATABASE :"db";'
+        run_psql --quiet --dbname postgres --set db="$database" <<<'CREATE DATABASE :"db";'
     fi
     run_init_files
     pg_ctl --pgdata "$PGDATA" --wait --timeout 300 --mode fast stop
@@ -108,46 +110,46 @@ initialise() (
 
 move_into_place() {
     local entry
-    for entry in "$PGDATA"/.initialized/*; do
-        [[ ${entry##*/} == PG_VERSION ]] || mv --no-target-directory "$entry" "$PGDATA/${entry##*/}"
+    for entry in "$volume"/.initialized/*; do
+        [[ ${entry##*/} == PG_VERSION ]] || mv --no-target-directory "$entry" "$volume/${entry##*/}"
     done
-    sync --file-system "$PGDATA"
-    mv --no-target-directory "$PGDATA/.initialized/PG_VERSION" "$PGDATA/PG_VERSION"
-    rmdir "$PGDATA/.initialized"
-    sync --file-system "$PGDATA"
+    sync --file-system "$volume"
+    mv --no-target-directory "$volume/.initialized/PG_VERSION" "$volume/PG_VERSION"
+    rmdir "$volume/.initialized"
+    sync --file-system "$volume"
 }
 
 ensure_cluster() {
     local entry
     local -a found=()
-    mkdir -p "$PGDATA"
-    chmod 0700 "$PGDATA" || die "$PGDATA does not belong to user $(id -u): change the owner of the volume"
+    mkdir -p "$volume"
+    chmod 0700 "$volume" || die "$volume does not belong to user $(id -u): change the owner of the volume"
 
-    if [[ -s $PGDATA/PG_VERSION ]]; then
+    if [[ -s $volume/PG_VERSION ]]; then
         # Killed between the last move and its tidying.
-        [[ ! -d $PGDATA/.initialized ]] || rmdir "$PGDATA/.initialized"
-        say "$PGDATA holds a cluster, nothing to initialise"
+        [[ ! -d $volume/.initialized ]] || rmdir "$volume/.initialized"
+        say "$volume holds a cluster, nothing to initialise"
         return
     fi
-    if [[ -d $PGDATA/.initialized ]]; then
+    if [[ -d $volume/.initialized ]]; then
         say "an initialisation was interrupted after its last step, finishing it"
         move_into_place
         return
     fi
-    if [[ -d $PGDATA/.initializing ]]; then
+    if [[ -d $volume/.initializing ]]; then
         say "an initialisation was interrupted, starting it anew"
-        rm -rf "$PGDATA/.initializing"
+        rm -rf "$volume/.initializing"
     fi
-    for entry in "$PGDATA"/*; do
+    for entry in "$volume"/*; do
         [[ ${entry##*/} == lost+found ]] || found+=("${entry##*/}")
     done
     if [[ ${#found[@]} -gt 0 ]]; then
-        die "$PGDATA is neither empty nor a database cluster (it holds ${found[*]:0:5}):" \
+        die "$volume is neither empty nor a database cluster (it holds ${found[*]:0:5}):" \
             "mount another volume, or empty this one if nothing in it is needed"
     fi
-    initialise "$PGDATA"
-    sync --file-system "$PGDATA"
-    mv --no-target-directory "$PGDATA/.initializing" "$PGDATA/.initialized"
+    initialise
+    sync --file-system "$volume"
+    mv --no-target-directory "$volume/.initializing" "$volume/.initialized"
     move_into_place
     say 'the cluster is initialised'
 }

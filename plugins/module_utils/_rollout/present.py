@@ -178,7 +178,13 @@ class _Present:
     def _run_command(self, argv: list[str]) -> tuple[int, str, str]:
         # Compose inherits the lock: should this process be killed, the project stays locked until Compose is done.
         inherited = () if self._lock is None else (self._lock,)
-        rc, out, err = self._module.run_command(argv, pass_fds=inherited)
+        # Paths are what they are: a dollar sign in one is no variable.
+        try:
+            rc, out, err = self._module.run_command(
+                argv, pass_fds=inherited, expand_user_and_vars=False, handle_exceptions=False
+            )
+        except OSError as error:
+            raise ComposeError(f"{argv[0]} cannot be run: {error}") from error
         return rc, out, err
 
     def _absolute(self, paths: list[str] | None) -> list[str]:
@@ -234,5 +240,7 @@ class _Present:
                 self._module.warn(f"secret file {path} cannot be read, so it is not taken out of logs: {error}")
         for service in project.services.values():
             environment = service.config.get("environment") or {}
-            values += evidence.secret_values(f"{name}={value}" for name, value in environment.items())
+            # Compose doubles each dollar sign in what it normalises.
+            pairs = (f"{name}={value}".replace("$$", "$") for name, value in environment.items())
+            values += evidence.secret_values(pairs)
         return values

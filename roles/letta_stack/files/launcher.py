@@ -3,33 +3,35 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Start Letta's server or its migrations with secrets that come as files: ``launcher.py server | migrate``.
 
-Letta takes every setting, secrets too, from its environment, prints some of them, and hands its whole environment to the
-code of its tools. So this program
+Letta takes every setting, secrets too, from its environment, prints some of them, and hands its whole environment to
+the code of its tools. So this program
 
 * reads each file of /run/secrets as the variable that the file is named after, and makes LETTA_PG_URI from its parts;
 * keeps the values out of everything that is printed;
 * takes the variables away again as soon as Letta's settings hold their values, before a request is served;
-* makes the process undumpable, so that tools, which run as the same user, cannot read its memory.
+* makes the process undumpable, so that tools, which run as the same user, can read neither its memory nor what the
+  kernel tells of it.
 
-It belongs to the stack, not to an image, and runs in any image that holds Letta's virtual environment and, to migrate, its
-alembic.ini in the working directory.
+It belongs to the stack, not to an image, and runs in any image that has Letta's virtual environment on its PATH and, to
+migrate, Letta's alembic.ini in the working directory.
 """
 
 from __future__ import annotations
 
 import ctypes
+import importlib
 import io
 import os
 import sys
+from collections.abc import Iterable, Mapping
 from pathlib import Path
+from typing import TextIO
 from urllib.parse import quote
 
 SECRETS = Path("/run/secrets")
-PASSWORD = "LETTA_PG_PASSWORD"
-URI = "LETTA_PG_URI"
-PORT = 8283
 REDACTED = "[redacted]"
 
+# <linux/prctl.h>
 _PR_SET_DUMPABLE = 4
 
 
@@ -38,38 +40,32 @@ def read_secrets(directory: Path) -> dict[str, str]:
     return {path.name: path.read_text(encoding="utf-8") for path in sorted(directory.iterdir()) if path.is_file()}
 
 
-def database_uri(environment: dict[str, str], password: str) -> str:
+def database_uri(environment: Mapping[str, str], password: str) -> str:
     """Return the URI of the database that LETTA_PG_HOST, _PORT, _USER and _DB describe."""
     host, port, user, database = (environment[f"LETTA_PG_{part}"] for part in ("HOST", "PORT", "USER", "DB"))
     return f"postgresql://{user}:{password}@{host}:{port}/{database}"
 
 
-def hidden_forms(secrets: dict[str, str]) -> list[str]:
-    """Return all that a secret may look like in a message, the longest first, so that no part of one stays behind."""
-    values = {value for value in secrets.values() if value}
-    return sorted(values | {quote(value, safe="") for value in values}, key=lambda form: (-len(form), form))
+def hidden_forms(values: Iterable[str]) -> list[str]:
+    """Return all that secrets may look like in a message, the longest first, so that no part of one stays behind."""
+    forms = {form for value in values if value for form in (value, quote(value, safe=""))}
+    return sorted(forms, key=lambda form: (-len(form), form))
 
 
 class Redactor(io.TextIOBase):
     """A text stream that passes on what is written to it, a line at a time, without the secrets."""
 
-    def __init__(self, stream: io.TextIOBase, hidden: list[str]) -> None:
-        """Stand in front of a stream."""
+    def __init__(self, stream: TextIO, hidden: list[str]) -> None:
         self._stream = stream
         self._hidden = hidden
         self._pending = ""
-
-    @property
-    def encoding(self) -> str:
-        """The encoding of the stream behind."""
-        return self._stream.encoding
 
     def writable(self) -> bool:
         """Tell the io module what this is for."""
         return True
 
     def fileno(self) -> int:
-        """Return the descriptor of the stream behind, for those who write to it without Python (faulthandler)."""
+        """Return the descriptor of the stream behind, for those who write to it from C, such as faulthandler."""
         return self._stream.fileno()
 
     def isatty(self) -> bool:
@@ -78,8 +74,7 @@ class Redactor(io.TextIOBase):
 
     def write(self, text: str) -> int:
         """Pass whole lines on and keep the rest, in which a secret may be half written."""
-        lines, newline, rest = (self._pending + text).rpartition("\n")
-        self._pending = rest
+        lines, newline, self._pending = (self._pending + text).rpartition("\n")
         if newline:
             self._pass_on(lines + newline)
         return len(text)
@@ -97,38 +92,40 @@ class Redactor(io.TextIOBase):
         self._stream.write(text)
 
 
-def serve(secret_names: list[str]) -> None:
-    """Run the server. The import reads every setting and makes the application; what comes after needs no variable."""
-    from letta.server.rest_api import app
+def refuse_to_be_read() -> None:
+    """Keep other processes of the same user from this one's memory, environment and open files."""
+    if ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_DUMPABLE, 0, 0, 0, 0) != 0:
+        raise OSError(ctypes.get_errno(), "prctl(PR_SET_DUMPABLE)")
 
+
+def serve(secret_names: Iterable[str]) -> None:
+    """Run the server. The import reads every setting and makes the application; after it the secrets can go."""
+    app = importlib.import_module("letta.server.rest_api.app")
     for name in secret_names:
         os.environ.pop(name, None)
-    app.start_server(host="0.0.0.0", port=PORT)
+    app.start_server(host=os.environ["HOST"], port=int(os.environ["PORT"]))
 
 
-def migrate(_secret_names: list[str]) -> None:
+def migrate(_secret_names: Iterable[str]) -> None:
     """Bring the database to the newest schema that the image knows."""
-    from alembic.config import main as alembic
-
-    alembic(argv=["upgrade", "head"], prog="alembic")
+    importlib.import_module("alembic.config").main(argv=["upgrade", "head"], prog="alembic")
 
 
-_COMMANDS = {"server": serve, "migrate": migrate}
+COMMANDS = {"server": serve, "migrate": migrate}
 
 
 def main(arguments: list[str]) -> None:
-    """Prepare the environment and become what the one argument names."""
-    if len(arguments) != 1 or arguments[0] not in _COMMANDS:
-        sys.exit(f"usage: launcher.py {{{'|'.join(_COMMANDS)}}}")
-    if ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_DUMPABLE, 0, 0, 0, 0) != 0:
-        raise OSError(ctypes.get_errno(), "prctl(PR_SET_DUMPABLE)")
+    """Prepare the process, and run what the one argument names."""
+    if len(arguments) != 1 or arguments[0] not in COMMANDS:
+        sys.exit(f"usage: launcher.py {{{'|'.join(COMMANDS)}}}")
+    refuse_to_be_read()
     secrets = read_secrets(SECRETS)
-    hidden = hidden_forms(secrets)
+    hidden = hidden_forms(secrets.values())
     sys.stdout = Redactor(sys.stdout, hidden)
     sys.stderr = Redactor(sys.stderr, hidden)
-    secrets[URI] = database_uri(dict(os.environ), secrets.pop(PASSWORD))
+    secrets["LETTA_PG_URI"] = database_uri(os.environ, secrets.pop("LETTA_PG_PASSWORD"))
     os.environ.update(secrets)
-    _COMMANDS[arguments[0]](list(secrets))
+    COMMANDS[arguments[0]](secrets)
 
 
 if __name__ == "__main__":
