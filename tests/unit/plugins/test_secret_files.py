@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import pytest
+
 from ansible_collections.agentfleet.letta.plugins.module_utils._secret_files import SecretError, SecretFiles
 
 

@@ -1,7 +1,7 @@
 # Copyright: agentfleet.letta contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The Compose file of the production variant: how it is closed, what it is ordered by, and where its secrets are not."""
+"""The Compose file of the production variant: how it is closed, in which order it starts, where its secrets are not."""
 
 from __future__ import annotations
 
@@ -146,3 +146,8 @@ def test_the_server_and_nginx_get_the_time_to_end_the_longest_answer(render):
     assert services["letta_server"]["environment"]["LETTA_LLM_STREAM_TIMEOUT_SECONDS"] == "900"
     assert services["letta_server"]["stop_grace_period"] == "930s"
     assert services["nginx"]["stop_grace_period"] == "960s"
+
+
+def test_python_is_not_process_1_which_would_be_deaf_to_signals_until_it_has_imported_the_server(project):
+    assert project["services"]["letta_server"]["init"] is True
+    assert project["services"]["migrate"]["init"] is True

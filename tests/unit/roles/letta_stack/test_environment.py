@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 import yaml
 from ansible.errors import AnsibleFilterError
+
 from ansible_collections.agentfleet.letta.plugins.filter.letta_environment import letta_environment
 
 ROLE = Path(__file__).resolve().parents[4] / "roles" / "letta_stack"
@@ -112,7 +113,7 @@ def test_a_name_that_cannot_be_set_is_refused_with_advice(name, advice):
 
 @pytest.mark.parametrize("group", GROUPS, ids=lambda group: group[0])
 def test_half_of_what_belongs_together_is_refused(group):
-    values = {name: "http://host:1" for name in group}
+    values = dict.fromkeys(group, "http://host:1")
     assert sort(values)["errors"] == []
     for missing in group:
         half = {name: value for name, value in values.items() if name != missing}
