@@ -115,7 +115,7 @@ def test_a_stopped_one_is_repaired_an_unhealthy_one_waited_for() -> None:
 
 def test_a_restart_policy_that_a_killed_run_left_is_repaired() -> None:
     planned = step(running(), restart="always")
-    assert planned.action == "repair"
+    assert (planned.action, names(planned.watch)) == ("repair", ["shop-web-1"])
     assert planned.reasons == ("shop-web-1 has restart policy no instead of always",)
 
 

@@ -94,6 +94,11 @@ def test_a_killed_run_s_lock_lives_as_long_as_the_child_that_inherited_it(store:
         pass
 
 
+def test_two_runs_of_one_kind_keep_each_other_out(store: release.Store) -> None:
+    with store.lock(0.0, Clock()), pytest.raises(PlanError), store.lock(0.0, Clock()):
+        pass
+
+
 def test_the_lock_is_free_after_its_block_even_after_an_error(store: release.Store) -> None:
     for _again in range(2):
         with pytest.raises(RuntimeError), store.lock(0.0, Clock()):
