@@ -48,7 +48,6 @@ def project_of(services: int) -> dict[str, Any]:
                 "command": ["sleep", "100000"],
                 "stop_signal": "SIGKILL",
                 "environment": {"LEVEL": "info"},
-                "healthcheck": {"test": ["CMD", "true"], "interval": "5s"},
                 **({"depends_on": [f"s{number - 1}"]} if number else {}),
             }
             for number in range(services)

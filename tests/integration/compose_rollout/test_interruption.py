@@ -21,7 +21,7 @@ def with_level(level: int, **keys: Any) -> dict[str, Any]:
 
 @pytest.fixture
 def slow_create(tmp_path: Path) -> dict[str, Any]:
-    """Module arguments with which Compose takes two seconds to create a container, and marks begin and end."""
+    """Module arguments with which Compose, asked to create, says that it began and waits for the file create.go."""
     docker = tmp_path / "docker"
     marks = tmp_path / "create"
     docker.write_text(
@@ -29,7 +29,7 @@ def slow_create(tmp_path: Path) -> dict[str, Any]:
 case " $* " in
   *" create "*)
     touch {marks}.began
-    sleep 2
+    while ! test -e {marks}.go; do sleep 0.1; done
     {shutil.which("docker")} "$@"
     touch {marks}.ended
     ;;
@@ -98,6 +98,7 @@ def test_a_signal_while_compose_creates_leaves_no_container_behind(project: Proj
     wait_for("Compose is at work", (tmp_path / "create.began").exists)
 
     run.process.send_signal(signal.SIGTERM)
+    (tmp_path / "create.go").touch()
     result = run.finish()
 
     assert result.failed
@@ -152,9 +153,11 @@ def test_a_killed_run_keeps_others_out_until_its_compose_is_done(project: Projec
     early = project.roll_out(lock_timeout=0)
     assert early.failed
     assert "another rollout of this project is at work" in early["msg"]
-    result = project.deploy()
+    (tmp_path / "create.go").touch()
+    project.deploy()
 
+    # Nobody reads what that Compose prints any more; whether it got so far as to create does not matter.
     assert (tmp_path / "create.ended").exists()
-    assert result.service("web")["action"] == "repair"
+    assert project.names() == [f"{project.name}-web-1"]
     assert len(project.all_ids()) == 1
     run.process.communicate()

@@ -130,12 +130,12 @@ def test_stop_first_takes_down_one_batch_at_a_time(project: Project):
 
 @pytest.mark.every_compose
 def test_scaling_leaves_the_containers_that_stay_alone(project: Project):
-    project.deploy({"web": service()})
+    project.deploy({"web": service(deploy={"replicas": 1})})
     one = project.ids()
 
     up = project.deploy({"web": service(deploy={"replicas": 3})})
     three = project.ids()
-    down = project.deploy({"web": service()})
+    down = project.deploy({"web": service(deploy={"replicas": 1})})
 
     assert up.service("web")["action"] == down.service("web")["action"] == "scale"
     assert one.items() < three.items()
@@ -204,7 +204,7 @@ def test_a_service_updated_by_start_first_behind_docker_s_dns_is_warned_of(proje
 
     result = project.deploy(services)
 
-    assert "web reaches api by Docker's DNS" in " ".join(result["warnings"])
+    assert "web reaches api by Docker's DNS" in result.warnings
 
 
 def test_several_services_are_updated_dependencies_first(project: Project):
