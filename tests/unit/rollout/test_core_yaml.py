@@ -47,7 +47,7 @@ def _as_in_json(value: Any) -> Any:
 
 @pytest.mark.parametrize("name", ["shop", "traps"])
 def test_compose_says_the_same_in_yaml_and_in_json(name: str) -> None:
-    from_yaml = core_yaml.load(samples.text(f"{name}.yaml"))
+    from_yaml = core_yaml.load(samples.text(f"{name}.config"))
     from_json = json.loads(samples.text(f"{name}.json"))
     # A service's extensions are in the YAML only, which is why that is what is read.
     assert _as_in_json(_without_extensions(from_yaml)) == _as_in_json(_without_extensions(from_json))

@@ -20,7 +20,7 @@ from . import samples
 
 @pytest.fixture(scope="module")
 def shop() -> spec.Project:
-    return spec.parse(samples.text("shop.yaml"))
+    return spec.parse(samples.text("shop.config"))
 
 
 def test_services_stand_in_dependency_order(shop: spec.Project) -> None:
@@ -171,7 +171,7 @@ def test_what_would_not_be_done_as_written_is_refused_by_its_name(config: dict[s
 
 def test_a_restart_that_compose_itself_implies_is_refused_with_its_origin() -> None:
     with pytest.raises(SpecError, match=r"a_sidecar\.depends_on\.main\.restart.*network_mode, ipc or pid"):
-        spec.parse(samples.text("implicit.yaml"))
+        spec.parse(samples.text("implicit.config"))
 
 
 @pytest.mark.parametrize("section", ["secrets", "configs"])
