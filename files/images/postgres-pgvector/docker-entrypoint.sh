@@ -1,4 +1,4 @@
-#!/bin/bash
+#!/usr/bin/env bash
 # Makes a database cluster on an empty volume, then becomes the server. The variables are those of the official image:
 # POSTGRES_USER, POSTGRES_PASSWORD, POSTGRES_DB (each also as NAME_FILE), POSTGRES_INITDB_ARGS, POSTGRES_INITDB_WALDIR,
 # POSTGRES_HOST_AUTH_METHOD, PGDATA; and /docker-entrypoint-initdb.d.

@@ -154,7 +154,12 @@ class _Present:
             if policy == "always" or (policy != "never" and before[service.image] is None):
                 wanted.append(service.name)
         if wanted:
-            compose.pull(wanted)
+            try:
+                compose.pull(wanted)
+            except ComposeError as error:
+                # A registry that cannot be reached is all that Compose's own words may name.
+                images = sorted({project.services[name].image for name in wanted})
+                raise ComposeError(f"{', '.join(images)} cannot be pulled: {error}") from error
         return any(docker_engine.image_id(image) != image_id for image, image_id in before.items())
 
     def _result(self, made: plan.Plan, store: release.Store) -> dict[str, Any]:

@@ -8,8 +8,8 @@ from __future__ import annotations
 import secrets
 import socket
 import subprocess
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Iterator
 
 import docker
 import pytest
@@ -22,7 +22,9 @@ INSTALLED = "installed"
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    config.addinivalue_line("markers", "every_compose: runs with each Docker Compose version, not the installed one only")
+    config.addinivalue_line(
+        "markers", "every_compose: runs with each Docker Compose version, not the installed one only"
+    )
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:

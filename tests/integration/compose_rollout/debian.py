@@ -90,9 +90,11 @@ def ensure_image(engine: docker.DockerClient, cache: Path) -> None:
     try:
         engine.images.get(IMAGE)
     except docker.errors.ImageNotFound:
+        repository, _colon, tag = IMAGE.partition(":")
         engine.api.import_image_from_data(
             _root_filesystem(unpacked("busybox-static", cache)),
-            *IMAGE.split(":"),
+            repository,
+            tag,
             changes=['ENV PATH="/bin"', 'CMD ["sleep", "1000"]'],
         )
 

@@ -12,10 +12,11 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Callable, Iterator
+from typing import Any, Callable
 
 import docker
 import yaml
@@ -25,7 +26,7 @@ from .debian import IMAGE
 MODULE = "ansible_collections.agentfleet.letta.plugins.modules.compose_rollout"
 LABEL = "com.docker.compose.project"
 SERVICE = "com.docker.compose.service"
-_RESULT = re.compile(r"^localhost \| [A-Z]+!? => (?=\{)", re.MULTILINE)
+_RESULT = re.compile(r"^localhost \| (?P<status>[A-Z]+)!? => (?=\{)", re.MULTILINE)
 # A test that waits this long has failed. Seconds.
 PATIENCE = 60.0
 
@@ -72,6 +73,10 @@ class Result:
     @property
     def failed(self) -> bool:
         return bool(self.answer.get("failed"))
+
+    @property
+    def warnings(self) -> str:
+        return json.dumps(self.answer.get("warnings", []))
 
     def service(self, name: str) -> dict[str, Any]:
         return next(each for each in self["services"] if each["service"] == name)
@@ -168,14 +173,12 @@ class Project:
         argv = ["ansible", "localhost", "--inventory", "localhost,", "--connection", "local"]
         argv += ["--extra-vars", f"ansible_python_interpreter={sys.executable}"]
         argv += ["--module-name", "agentfleet.letta.compose_rollout", "--args", json.dumps(self._wanted(arguments))]
-        finished = subprocess.run(
-            [*argv, *options], env=self.environment, capture_output=True, text=True, check=False
-        )
+        finished = subprocess.run([*argv, *options], env=self.environment, capture_output=True, text=True, check=False)
         found = _RESULT.search(finished.stdout)
         if not found:
             raise AssertionError(f"Ansible gave no result:\n{finished.stdout}\n{finished.stderr}")
         answer, _end = json.JSONDecoder().raw_decode(finished.stdout, found.end())
-        return Result(answer, finished.stdout + finished.stderr)
+        return Result({**answer, "failed": found["status"] == "FAILED"}, finished.stdout + finished.stderr)
 
     def deploy(self, services: dict[str, Any] | None = None, **arguments: Any) -> Result:
         """Roll out and see that it worked; with `services`, these are written first."""

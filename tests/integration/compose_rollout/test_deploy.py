@@ -194,7 +194,7 @@ def test_orphans_stay_with_a_warning_and_go_when_asked(project: Project):
 
     stays = project.roll_out()
     assert stays["changed"] is False
-    assert f"{project.name}-old-1" in " ".join(stays["warnings"])
+    assert f"{project.name}-old-1" in stays.warnings
     goes = project.roll_out(remove_orphans=True)
 
     assert goes["changed"] is True

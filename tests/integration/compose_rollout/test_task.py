@@ -56,7 +56,7 @@ def test_a_secret_of_a_file_is_never_seen(project: Project):
         **sections,
     )
 
-    result = project.task("--diff", "-vvv", timeout=1)
+    result = project.task("--diff", "-vvv", timeout=4)
 
     assert result.failed
     assert result["failure"]["logs"] == ["[redacted]"]

@@ -68,39 +68,37 @@ def test_two_containers_never_have_one_data_volume(project: Project):
     assert container.exec_run(["ls", "/data"]).output.split() == [b"1", b"2"]
 
 
-@pytest.mark.parametrize(
-    ("keys", "order"),
-    [
-        pytest.param({}, "start_first", id="nothing-exclusive"),
-        pytest.param({"tmpfs": ["/data"]}, "start_first", id="tmpfs"),
-        pytest.param({"volumes": ["data:/data:ro"]}, "start_first", id="read-only-volume"),
-        pytest.param(
-            {"volumes": ["data:/data"], "x-rollout": {"shared": ["/data"]}}, "start_first", id="shared-volume"
-        ),
-        pytest.param({"ports": ["8000"]}, "start_first", id="port-of-the-engine's-choice"),
-        pytest.param({"volumes": ["data:/data"]}, "stop_first", id="volume"),
-        pytest.param({"volumes": ["./data:/data"]}, "stop_first", id="bind-mount"),
-        pytest.param({"pid": "host"}, "stop_first", id="host-namespace"),
-        pytest.param({"devices": ["/dev/null:/dev/null2"]}, "stop_first", id="device"),
-        pytest.param({"networks": {"default": {"ipv4_address": "10.213.7.9"}}}, "stop_first", id="address"),
-        pytest.param({"deploy": {"update_config": {"order": "stop-first"}}}, "stop_first", id="asked-for"),
-    ],
-)
-def test_order_auto_takes_start_first_where_nothing_is_exclusive(project: Project, keys: dict, order: str):
-    sections: dict[str, Any] = {"volumes": {"data": {}}} if "data:/data" in str(keys) and "./" not in str(keys) else {}
-    if "networks" in keys:
-        sections["networks"] = {"default": {"ipam": {"config": [{"subnet": "10.213.7.0/24"}]}}}
-    project.write({"web": with_level(1, service(**keys))}, **sections)
-    project.deploy()
-    project.write({"web": with_level(2, service(**keys))}, **sections)
-
-    result = project.deploy()
-
-    assert result.service("web")["order"] == order
-    assert project.names() == [f"{project.name}-web-2"]
+# What a service may have, and the order in which a container of it is replaced.
+ORDERS: dict[str, tuple[str, dict[str, Any]]] = {
+    "nothing": ("start_first", {}),
+    "tmpfs": ("start_first", {"tmpfs": ["/data"]}),
+    "read-only-volume": ("start_first", {"volumes": ["data:/data:ro"]}),
+    "shared-volume": ("start_first", {"volumes": ["data:/data"], "x-rollout": {"shared": ["/data"]}}),
+    "any-port": ("start_first", {"ports": ["8000"]}),
+    "volume": ("stop_first", {"volumes": ["data:/data"]}),
+    "bind-mount": ("stop_first", {"volumes": ["./data:/data"]}),
+    "host-namespace": ("stop_first", {"pid": "host"}),
+    "device": ("stop_first", {"devices": ["/dev/null:/dev/null2"]}),
+    "asked-for": ("stop_first", {"deploy": {"update_config": {"order": "stop-first"}}}),
+}
 
 
-@pytest.mark.parametrize(("parallelism", "most"), [(1, 4), (2, 5), (0, 6)])
+def test_order_auto_takes_start_first_where_nothing_is_exclusive(project: Project):
+    for level in (1, 2):
+        services = {name: with_level(level, service(**keys)) for name, (_order, keys) in ORDERS.items()}
+        project.write(services, volumes={"data": {}})
+        if level == 1:
+            project.compose("up", "--detach")
+
+    planned = project.roll_out(check=True)
+
+    assert {each["service"]: each["order"] for each in planned["services"]} == {
+        name: order for name, (order, _keys) in ORDERS.items()
+    }
+    assert all(each["action"] == "update" for each in planned["services"])
+
+
+@pytest.mark.parametrize(("parallelism", "most"), [(2, 5), (0, 6)])
 def test_start_first_never_has_fewer_than_wanted_nor_more_than_a_batch_on_top(
     project: Project, parallelism: int, most: int
 ):
@@ -132,12 +130,12 @@ def test_stop_first_takes_down_one_batch_at_a_time(project: Project):
 
 @pytest.mark.every_compose
 def test_scaling_leaves_the_containers_that_stay_alone(project: Project):
-    project.deploy({"web": service()})
+    project.deploy({"web": service(deploy={"replicas": 1})})
     one = project.ids()
 
     up = project.deploy({"web": service(deploy={"replicas": 3})})
     three = project.ids()
-    down = project.deploy({"web": service()})
+    down = project.deploy({"web": service(deploy={"replicas": 1})})
 
     assert up.service("web")["action"] == down.service("web")["action"] == "scale"
     assert one.items() < three.items()
@@ -206,7 +204,7 @@ def test_a_service_updated_by_start_first_behind_docker_s_dns_is_warned_of(proje
 
     result = project.deploy(services)
 
-    assert "web reaches api by Docker's DNS" in " ".join(result["warnings"])
+    assert "web reaches api by Docker's DNS" in result.warnings
 
 
 def test_several_services_are_updated_dependencies_first(project: Project):

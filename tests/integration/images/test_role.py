@@ -6,17 +6,38 @@
 from __future__ import annotations
 
 import json
+import socket
+import subprocess
+import time
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-    from pathlib import Path
 
     import docker
 
     from .conftest import RoleRun
+
+REGISTRY = Path(__file__).resolve().parents[3] / ".cache/docker-registry"
+REGISTRY_CONFIG = """
+version: 0.1
+log: {{level: error}}
+storage: {{filesystem: {{rootdirectory: {directory}}}}}
+http: {{addr: "127.0.0.1:{port}"}}
+"""
+
+
+def asked_for(images: dict[str, str], **others: object) -> dict[str, object]:
+    """Variables that ask for the built images under their own names, but for some."""
+    return {**{f"letta_images_{service}": reference for service, reference in images.items()}, **others}
+
+
+def in_one_line(run: RoleRun) -> str:
+    """What the run said, without the line breaks of Ansible's output."""
+    return " ".join(run.output.split())
 
 
 def test_a_second_run_changes_nothing(
@@ -68,12 +89,9 @@ def test_check_mode_predicts_a_rebuild(run_role: Callable[..., RoleRun], images:
 def test_refuses_with_the_next_step(
     run_role: Callable[..., RoleRun], images: dict[str, str], variables: dict[str, str], message: str
 ) -> None:
-    settled = {f"letta_images_{service}": reference for service, reference in images.items()}
-    if variables.get("letta_images_source") == "build":
-        settled = {}
-    run = run_role(**{**settled, **variables})
+    run = run_role(**asked_for(images, **variables))
     assert run.rc != 0
-    assert message in " ".join(run.output.split())
+    assert message in in_one_line(run)
 
 
 @pytest.fixture
@@ -94,12 +112,12 @@ def archive(engine: docker.DockerClient, images: dict[str, str], prefix: str, tm
 def test_loads_what_is_missing_from_archives(
     run_role: Callable[..., RoleRun], images: dict[str, str], archive: Path, prefix: str
 ) -> None:
-    variables = {
-        **{f"letta_images_{service}": reference for service, reference in images.items()},
-        "letta_images_source": "load",
-        "letta_images_redis": f"{prefix}/redis:1",
-        "letta_images_archives": [str(archive)],
-    }
+    variables = asked_for(
+        images,
+        letta_images_source="load",
+        letta_images_redis=f"{prefix}/redis:1",
+        letta_images_archives=[str(archive)],
+    )
     wanted = {**images, "redis": f"{prefix}/redis:1"}
     predicted = run_role("--check", **variables)
     assert predicted.rc == 0, predicted.output
@@ -120,12 +138,81 @@ def test_an_archive_that_lacks_the_image_is_named(
     run_role: Callable[..., RoleRun], images: dict[str, str], archive: Path, prefix: str
 ) -> None:
     run = run_role(
-        letta_images_source="load",
-        letta_images_archives=[str(archive)],
-        letta_images_server=images["server"],
-        letta_images_db=images["db"],
-        letta_images_redis=images["redis"],
-        letta_images_nginx=f"{prefix}/nginx:1",
+        **asked_for(
+            images,
+            letta_images_source="load",
+            letta_images_nginx=f"{prefix}/nginx:1",
+            letta_images_archives=[str(archive)],
+        )
     )
     assert run.rc != 0
-    assert f"holds {prefix}/nginx:1" in " ".join(run.output.split())
+    assert f"holds {prefix}/nginx:1" in in_one_line(run)
+
+
+@pytest.fixture
+def registry(tmp_path: Path) -> Iterator[str]:
+    """A registry on this machine: Debian's, unpacked and not installed."""
+    binary = REGISTRY / "usr/bin/docker-registry"
+    if not binary.exists():
+        REGISTRY.mkdir(parents=True, exist_ok=True)
+        subprocess.run(["apt-get", "-q", "download", "docker-registry"], cwd=tmp_path, check=True)
+        (package,) = tmp_path.glob("docker-registry_*.deb")
+        subprocess.run(["dpkg-deb", "--extract", str(package), str(REGISTRY)], check=True)
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    config = tmp_path / "registry.yml"
+    config.write_text(REGISTRY_CONFIG.format(directory=tmp_path / "registry", port=port))
+    process = subprocess.Popen([str(binary), "serve", str(config)])
+    try:
+        deadline = time.monotonic() + 30
+        while True:
+            try:
+                socket.create_connection(("127.0.0.1", port), timeout=1).close()
+                break
+            except OSError:
+                assert process.poll() is None
+                assert time.monotonic() < deadline
+                time.sleep(0.1)
+        yield f"127.0.0.1:{port}"
+    finally:
+        process.terminate()
+        process.wait(timeout=30)
+
+
+@pytest.fixture
+def published(engine: docker.DockerClient, images: dict[str, str], registry: str) -> Iterator[str]:
+    """An image that the registry has and the engine has not, and its digest."""
+    name = f"{registry}/redis"
+    engine.images.get(images["redis"]).tag(name, "1")
+    for line in engine.images.push(name, "1", stream=True, decode=True):
+        assert "error" not in line, line
+    (digest,) = (entry for entry in engine.images.get(f"{name}:1").attrs["RepoDigests"] if entry.startswith(name))
+    engine.images.remove(f"{name}:1", noprune=True)
+    yield str(digest)
+    for image in engine.images.list(name=name):
+        for reference in [*image.tags, *image.attrs["RepoDigests"]]:
+            if reference.startswith(name):
+                engine.images.remove(reference, noprune=True)
+
+
+@pytest.mark.parametrize("by", ["tag", "digest"])
+def test_pulls_what_is_missing(
+    run_role: Callable[..., RoleRun], images: dict[str, str], registry: str, published: str, by: str
+) -> None:
+    reference = f"{registry}/redis:1" if by == "tag" else published
+    variables = asked_for(images, letta_images_source="pull", letta_images_redis=reference)
+    wanted = {**images, "redis": reference}
+    for arguments, changes in ((("--check",), True), ((), True), ((), False), (("--check",), False)):
+        run = run_role(*arguments, **variables)
+        assert run.rc == 0, run.output
+        assert (run.changed > 0) == changes, run.output
+        assert run.resolved == wanted
+
+
+def test_a_registry_that_says_no_is_not_built_around(
+    run_role: Callable[..., RoleRun], images: dict[str, str], registry: str, published: str
+) -> None:
+    run = run_role(**asked_for(images, letta_images_redis=f"{registry}/redis:2"))
+    assert run.rc != 0
+    assert f"{registry}/redis:2 cannot be pulled" in in_one_line(run)
+    assert "The registry answered: check letta_images_redis" in in_one_line(run)

@@ -75,6 +75,61 @@ def test_stop_first_stops_the_old_one_before_the_new_one_is_made(host: Host) -> 
     assert host.done == ["stop shop-db-1", "create shop-db-2", "start shop-db-2", "remove shop-db-1"]
 
 
+def test_stop_first_goes_batch_by_batch_where_nothing_is_exclusive(host: Host) -> None:
+    roll_out(host, project(web=checked("1", deploy=replicas(2))))
+    after(host, project(web=checked("2", deploy=replicas(2, order="stop-first"))))
+    stops_and_starts = [deed for deed in host.done if deed.startswith(("stop", "start"))]
+    assert stops_and_starts == ["stop shop-web-1", "start shop-web-3", "stop shop-web-2", "start shop-web-4"]
+
+
+def test_fewer_replicas_are_stopped_and_removed(host: Host) -> None:
+    roll_out(host, project(web=checked(deploy=replicas(3))))
+    outcome = after(host, project(web=checked(deploy=replicas(1))))
+    assert outcome.problems == ()
+    assert host.done == ["stop shop-web-2", "stop shop-web-3", "remove shop-web-2", "remove shop-web-3"]
+
+
+def test_the_old_one_that_does_not_serve_goes_first(host: Host) -> None:
+    roll_out(host, project(web=checked("1", deploy=replicas(2))))
+    host.of("web")[1].healthy = False
+    after(host, project(web=checked("2", deploy=replicas(2, parallelism=1))))
+    assert host.done.index("stop shop-web-2") < host.done.index("stop shop-web-1")
+
+
+def test_an_old_one_that_was_stopped_does_not_come_back_with_the_engine(host: Host) -> None:
+    roll_out(host, project(db=database("1")))
+    with pytest.raises(Killed):
+        kill_at(host, "stop shop-db-1", project(db=database("2")))
+    assert host.of("db")[0].restart_policy == ("no", 0)
+
+
+def test_a_signal_that_comes_with_the_proof_leaves_the_old_one_running(host: Host) -> None:
+    roll_out(host, project(web=checked("1")))
+
+    def signal_with_the_proof() -> None:
+        since = host.of("web")[-1].serving_since
+        if "start shop-web-2" in host.done and since is not None and host.time - since >= 5:
+            host.signals.pending = True
+
+    host.watchers.append(signal_with_the_proof)
+    outcome = after(host, project(web=checked("2")))
+    assert outcome.message() == "interrupted by SIGTERM. Rolled back; serving: shop-web-1."
+    assert "stop shop-web-1" not in host.done
+
+
+def test_a_signal_on_the_way_back_does_not_cut_it_short(host: Host) -> None:
+    roll_out(host, project(db=database("1")))
+    before = host.running()
+
+    def signal_on_the_way_back() -> None:
+        if "stop shop-db-2" in host.done:
+            host.signals.pending = True
+
+    host.watchers.append(signal_on_the_way_back)
+    assert after(host, project(db=database("2")), db=[NEVER_HEALTHY]).outcome == "rolled_back"
+    assert host.running() == before
+
+
 def test_old_containers_of_an_early_service_are_kept_until_the_last_service_is_proven(host: Host) -> None:
     roll_out(host, project(a=checked("1"), b=checked("1")))
     after(host, project(a=checked("2"), b=checked("2")))

@@ -146,3 +146,8 @@ def test_the_server_and_nginx_get_the_time_to_end_the_longest_answer(render):
     assert services["letta_server"]["environment"]["LETTA_LLM_STREAM_TIMEOUT_SECONDS"] == "900"
     assert services["letta_server"]["stop_grace_period"] == "930s"
     assert services["nginx"]["stop_grace_period"] == "960s"
+
+
+def test_python_is_not_process_1_which_would_be_deaf_to_signals_until_it_has_imported_the_server(project):
+    assert project["services"]["letta_server"]["init"] is True
+    assert project["services"]["migrate"]["init"] is True
