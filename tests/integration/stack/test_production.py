@@ -287,6 +287,8 @@ def test_data_outlive_the_stack(stack, agent):
     refused = stack.play("remove", letta_stack_remove_data="another")
     assert refused.rc != 0
     assert refused.changed == 0
+    # A network that a stranger uses cannot be removed.
+    stack.docker("network", "disconnect", f"{stack.project}_egress", f"{stack.project}-llm")
     run = stack.play("remove")
     assert run.rc == 0, run.output
     assert stack.docker("ps", "--all", "--quiet", "--filter", f"label=com.docker.compose.project={stack.project}") == ""
