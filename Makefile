@@ -85,6 +85,11 @@ build: setup ## Build the collection's tarball into build/
 docs: setup-test ## Write the tables of variables and the modules' pages from their sources
 	@python tests/tools/docs.py
 
+.PHONY: format
+format: setup-test ## Format the Python files and put right what ruff can put right by itself
+	@ruff check --fix-only .
+	ruff format .
+
 .PHONY: lock
 lock: setup-test ## Renew requirements/*.txt from requirements/*.in
 	@tests/tools/lock

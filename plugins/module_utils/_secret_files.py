@@ -129,7 +129,7 @@ class SecretFiles:
                         "very value: give it from a backup."
                     )
                 made.append(name)
-                value = _checked(name, "".join(secrets.choice(_ALPHABET) for _ in range(GENERATED_LENGTH)))
+                value = _checked(name, "".join(secrets.choice(_ALPHABET) for _index in range(GENERATED_LENGTH)))
             files[name] = f"{name}.{_digest(salt, name, value)}"
             for file, mode in ((name, STORED_MODE), (files[name], MOUNTED_MODE)):
                 if self._read(file) != value:

@@ -11,7 +11,7 @@ module: secret_files
 short_description: Keep the secrets of containers as files that only root and the container in need can read
 version_added: 0.1.0
 author:
-  - agentfleet.letta contributors
+  - agentfleet.letta contributors (@agentfleet)
 description:
   - Keeps a directory of secrets that only its owner can enter. The value of each secret stands in a file of its name.
   - A secret that is not given is made once, on the host, and never leaves it.

@@ -1,4 +1,4 @@
-#!/bin/bash
+#!/usr/bin/env bash
 # Makes a database cluster on an empty volume, then becomes the server. The variables are those of the official image:
 # POSTGRES_USER, POSTGRES_PASSWORD, POSTGRES_DB (each also as NAME_FILE), POSTGRES_INITDB_ARGS, POSTGRES_INITDB_WALDIR,
 # POSTGRES_HOST_AUTH_METHOD, PGDATA; and /docker-entrypoint-initdb.d.
@@ -10,7 +10,7 @@
 # Copyright: agentfleet.letta contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-set -Eeuo pipefail
+set -euo pipefail
 shopt -s dotglob nullglob
 
 # Where the cluster lives; while it is made, PGDATA is elsewhere.
@@ -49,8 +49,7 @@ require_password() {
 }
 
 run_psql() {
-    PGHOST='' PGHOSTADDR='' PGPASSWORD=$password \
-        psql -v ON_ERROR_STOP=1 --no-psqlrc --no-password --username "$user" "$@"
+    PGHOST='' PGHOSTADDR='' psql -v ON_ERROR_STOP=1 --no-psqlrc --no-password --username "$user" "$@"
 }
 
 run_init_files() {
@@ -87,7 +86,7 @@ initialise() (
     require_password "$password" "$method"
 
     # For init scripts, as in the official image.
-    export PGDATA=$volume/.initializing PGUSER=$user PGDATABASE=$database
+    export PGDATA=$volume/.initializing PGPASSWORD=${PGPASSWORD:-$password}
     export POSTGRES_USER=$user POSTGRES_PASSWORD=$password POSTGRES_DB=$database
     unset POSTGRES_USER_FILE POSTGRES_PASSWORD_FILE POSTGRES_DB_FILE
 

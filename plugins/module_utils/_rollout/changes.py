@@ -10,20 +10,33 @@ from collections.abc import Mapping
 from typing import Any
 
 # Values under these keys are often secrets: their keys are named, their values are not.
-_HIDDEN = ("environment", "labels", "command", "entrypoint", "build")
+_HIDDEN = ("environment", "labels", "command", "entrypoint", "build", "healthcheck.test")
 # They say how a container is replaced and how many there are, nothing about what one is.
-_NO_PART_OF_A_CONTAINER = ("x-rollout", "scale", "deploy.replicas", "deploy.update_config", "deploy.rollback_config")
+_NO_PART_OF_A_CONTAINER = ("x-rollout", "scale")
+_NO_PART_OF_A_CONTAINER_IN_DEPLOY = ("replicas", "update_config", "rollback_config")
 
 
 def changed_keys(before: Mapping[str, Any], after: Mapping[str, Any]) -> tuple[str, ...]:
     """Name each key that differs, with both values where they may be shown: `mem_limit: 1g -> 2g`."""
     changes: list[str] = []
-    _compare("", before, after, changes)
+    _compare("", _about_a_container(before), _about_a_container(after), changes)
     return tuple(changes)
 
 
+def is_hidden(path: str) -> bool:
+    """Whether the value at this dotted path of a service's configuration may be a secret."""
+    return any(path == hidden or path.startswith(f"{hidden}.") for hidden in _HIDDEN)
+
+
+def _about_a_container(config: Mapping[str, Any]) -> dict[str, Any]:
+    kept = {key: value for key, value in config.items() if key not in (*_NO_PART_OF_A_CONTAINER, "deploy")}
+    deploy = config.get("deploy") or {}
+    about = {key: value for key, value in deploy.items() if key not in _NO_PART_OF_A_CONTAINER_IN_DEPLOY}
+    return {**kept, "deploy": about} if about else kept
+
+
 def _compare(path: str, before: Any, after: Any, changes: list[str]) -> None:
-    if before == after or path in _NO_PART_OF_A_CONTAINER:
+    if before == after:
         return
     if isinstance(before, Mapping) and isinstance(after, Mapping):
         for key in sorted({*before, *after}, key=str):
@@ -38,17 +51,17 @@ def _compare(path: str, before: Any, after: Any, changes: list[str]) -> None:
     if isinstance(before, list) and isinstance(after, list):
         gone = [item for item in before if item not in after]
         new = [item for item in after if item not in before]
-        if path.split(".", 1)[0] not in _HIDDEN and (gone or new):
+        if not is_hidden(path) and (gone or new):
             changes.append(f"{path}: {_items(gone)} -> {_items(new)}")
             return
-    if path.split(".", 1)[0] in _HIDDEN:
+    if is_hidden(path):
         changes.append(f"{path}: changed")
     else:
         changes.append(f"{path}: {before} -> {after}")
 
 
 def _shown(path: str, lead: str, value: Any) -> str:
-    if path.split(".", 1)[0] in _HIDDEN or isinstance(value, (Mapping, list)):
+    if is_hidden(path) or isinstance(value, (Mapping, list)):
         return ""
     return f"{lead}({value})"
 

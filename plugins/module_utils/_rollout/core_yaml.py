@@ -38,16 +38,28 @@ def _integer(loader: Any, node: Any) -> int:
     return int(text)  # YAML 1.2: a leading zero is no octal
 
 
+def _resolve_core_schema(reader_or_writer: Any) -> None:
+    for tag, pattern, first in _CORE_SCHEMA:
+        reader_or_writer.add_implicit_resolver(tag, re.compile(pattern), first)
+
+
 def _core_loader() -> Any:
     class CoreSchemaLoader(yaml.SafeLoader):
         pass
 
     # Not added to: YAML 1.1's resolvers would stay, `<<` and `=` among them.
     CoreSchemaLoader.yaml_implicit_resolvers = {}
-    for tag, pattern, first in _CORE_SCHEMA:
-        CoreSchemaLoader.add_implicit_resolver(tag, re.compile(pattern), first)
+    _resolve_core_schema(CoreSchemaLoader)
     CoreSchemaLoader.add_constructor("tag:yaml.org,2002:int", _integer)
     return CoreSchemaLoader
+
+
+def _careful_dumper() -> Any:
+    class CarefulDumper(yaml.SafeDumper):
+        pass
+
+    _resolve_core_schema(CarefulDumper)
+    return CarefulDumper
 
 
 def load(text: str) -> Any:
@@ -67,5 +79,8 @@ def load(text: str) -> Any:
 
 
 def dump(data: Any) -> str:
-    """Write data as block YAML, keys in the order given."""
-    return str(yaml.safe_dump(data, sort_keys=False, default_flow_style=False, width=120))
+    """Write data as block YAML, keys in the order given.
+
+    Text that YAML 1.1 or 1.2 would take for something else is quoted: plain `1e3` or `0899` is a number to Compose.
+    """
+    return str(yaml.dump(data, Dumper=_careful_dumper(), sort_keys=False, default_flow_style=False, width=120))

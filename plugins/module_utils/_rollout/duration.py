@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 
 _UNITS = {"ns": 1e-9, "us": 1e-6, "µs": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
@@ -29,8 +30,8 @@ def seconds(value: object) -> float:
             number = sum(float(n) * _UNITS[unit] for n, unit in _PART.findall(text))
         else:
             raise ValueError(f"{value!r} is no duration; write it like 90s or 1m30s")
-    if number < 0:
-        raise ValueError(f"{value!r} is negative; a duration is not")
+    if number < 0 or not math.isfinite(number):
+        raise ValueError(f"{value!r} is no duration; it has to be finite and not negative")
     return number
 
 

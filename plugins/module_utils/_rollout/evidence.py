@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Callable
@@ -18,6 +19,7 @@ _SECRET_WORDS = ("PASSWORD", "PASSWD", "SECRET", "TOKEN", "KEY", "CREDENTIAL", "
 # Shorter values ("1", "true") would blacken half of every log and hide nothing.
 _SHORTEST_SECRET = 6
 _REDACTED = "[redacted]"
+_URL_PASSWORD = re.compile(r"://[^/:@\s]*:([^/@\s]+)@")
 
 
 @dataclass(frozen=True)
@@ -69,8 +71,12 @@ def of_container(container: Container, reason: str, detail: str, logs: Sequence[
 
 
 def redactor(secrets: Iterable[str]) -> Redact:
-    """Give a function that replaces each secret value in a text. Longer ones first: one may contain another."""
-    known = sorted({secret.strip() for secret in secrets if len(secret.strip()) >= _SHORTEST_SECRET}, key=len)[::-1]
+    """Give a function that replaces each secret value in a text.
+
+    A key of several lines is taken out line by line, as logs are read. Longer values go first: one may contain another.
+    """
+    lines = {line.strip() for secret in secrets for line in secret.splitlines()}
+    known = sorted((line for line in lines if len(line) >= _SHORTEST_SECRET), key=len, reverse=True)
 
     def redact(text: str) -> str:
         for secret in known:
@@ -81,10 +87,11 @@ def redactor(secrets: Iterable[str]) -> Redact:
 
 
 def secret_values(environment: Iterable[str]) -> list[str]:
-    """Give the values of `NAME=value` pairs whose names say that they are secret."""
+    """Give the values of `NAME=value` pairs whose names say that they are secret, and the passwords in URLs."""
     values = []
     for pair in environment:
         name, _equals, value = pair.partition("=")
         if any(word in name.upper() for word in _SECRET_WORDS):
             values.append(value)
+        values += _URL_PASSWORD.findall(value)
     return values

@@ -18,6 +18,7 @@ from .spec import Policy
 
 # A one-shot has no healthcheck to derive a deadline from; migrations of a grown database take minutes.
 ONE_SHOT_TIMEOUT = 600.0
+DEFAULT_TIMEOUT = 60.0
 
 
 @dataclass(frozen=True)
@@ -62,19 +63,20 @@ class Failed:
 Verdict = Union[Pending, Passed, Failed]
 
 
-def open_gate(policy: Policy, container: Container, one_shot: bool, now: float, stable: float) -> Gate:
+def patience(policy: Policy, container: Container, one_shot: bool) -> float:
+    """Give the seconds that a container has to become healthy, or for a one-shot, to finish."""
+    if policy.timeout is not None:
+        return policy.timeout
+    if one_shot:
+        return ONE_SHOT_TIMEOUT
+    return container.healthcheck.deadline() if container.healthcheck else DEFAULT_TIMEOUT
+
+
+def open_gate(container: Container, one_shot: bool, now: float, timeout: float, stable: float) -> Gate:
     """Give the gate for a container that is about to be started, or is to be looked at again, at `now`.
 
-    It has to stay healthy for `stable` seconds.
+    It has to be healthy within `timeout` seconds, and to stay so for `stable` seconds.
     """
-    if policy.timeout is not None:
-        timeout = policy.timeout
-    elif one_shot:
-        timeout = ONE_SHOT_TIMEOUT
-    elif container.healthcheck:
-        timeout = container.healthcheck.deadline()
-    else:
-        timeout = 60.0
     running = container.status == "running"
     return Gate(
         deadline=now + timeout,

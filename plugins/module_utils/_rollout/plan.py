@@ -195,25 +195,54 @@ def _one_shot(
     dependants_created: bool,
 ) -> ServicePlan:
     """A one-shot runs when it never succeeded as it is now, or before a dependant gets a new container."""
-    done = [c for c in present if _is_current(c, config_hash, image_id) and c.status == "exited" and not c.exit_code]
-    stale = [container for container in present if not _is_current(container, config_hash, image_id)]
+    current = [container for container in present if _is_current(container, config_hash, image_id)]
+    done = [container for container in current if container.status == "exited" and not container.exit_code]
+    at_work = [container for container in current if container.running]
+    stale = [container for container in present if container not in current]
     reasons: tuple[str, ...] = ()
+    if at_work:
+        # A killed run started it. To start another one beside it would be two at the same work.
+        return _settled_one_shot(service, present, at_work[-1], image_id)
     if stale and not done:
         reasons = _why_replaced(stale, service, config_hash, image_id, changes)
     elif not done:
         reasons = ("it has not run to success yet",)
     elif dependants_created:
         reasons = ("a service that needs it gets a new container",)
-    run = bool(reasons) and service.replicas > 0
+    if not reasons or not service.replicas:
+        return _settled_one_shot(service, present, done[-1] if done else None, image_id)
     return ServicePlan(
         service=service,
-        action="run" if run else "none",
+        action="run",
         order="start_first",
-        reasons=reasons if run else (),
-        keep=() if run else tuple(done),
+        reasons=reasons,
+        keep=(),
         watch=(),
-        retire=tuple(present) if run else (),
-        create=1 if run else 0,
+        retire=tuple(present),
+        create=1,
+        image_id=image_id,
+    )
+
+
+def _settled_one_shot(
+    service: Service, present: Sequence[Container], last: Container | None, image_id: str | None
+) -> ServicePlan:
+    """Nothing is to be run: `last` stays, and is waited for while it works; what else there is goes."""
+    at_work = last is not None and last.running
+    stays = () if last is None else (last,)
+    retire = tuple(container for container in present if container not in stays) if service.replicas else ()
+    reasons = [f"{container.name} is still at work" for container in stays if at_work]
+    if retire:
+        reasons.append(f"{len(present)} -> {len(stays)} containers")
+    return ServicePlan(
+        service=service,
+        action="scale" if retire else "wait" if at_work else "none",
+        order="start_first",
+        reasons=tuple(reasons),
+        keep=() if at_work else stays,
+        watch=stays if at_work else (),
+        retire=retire,
+        create=0,
         image_id=image_id,
     )
 
@@ -221,7 +250,9 @@ def _one_shot(
 def _order(step: ServicePlan) -> tuple[str, tuple[str, ...]]:
     """Give the order and, where the service is going to be down for a while, why."""
     policy, exclusive = step.service.policy, step.service.exclusive
-    if not (step.create and step.retire):
+    # A right one that does not run joins as a new one does: a run that was killed left it beside the old one.
+    joining = step.create or any(not container.running for container in step.watch)
+    if not (joining and step.retire):
         return "start_first", ()
     if policy.order == "start_first" and exclusive:
         raise PlanError(

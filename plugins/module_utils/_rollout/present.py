@@ -154,7 +154,12 @@ class _Present:
             if policy == "always" or (policy != "never" and before[service.image] is None):
                 wanted.append(service.name)
         if wanted:
-            compose.pull(wanted)
+            try:
+                compose.pull(wanted)
+            except ComposeError as error:
+                # A registry that cannot be reached is all that Compose's own words may name.
+                images = sorted({project.services[name].image for name in wanted})
+                raise ComposeError(f"{', '.join(images)} cannot be pulled: {error}") from error
         return any(docker_engine.image_id(image) != image_id for image, image_id in before.items())
 
     def _result(self, made: plan.Plan, store: release.Store) -> dict[str, Any]:
@@ -178,7 +183,13 @@ class _Present:
     def _run_command(self, argv: list[str]) -> tuple[int, str, str]:
         # Compose inherits the lock: should this process be killed, the project stays locked until Compose is done.
         inherited = () if self._lock is None else (self._lock,)
-        rc, out, err = self._module.run_command(argv, pass_fds=inherited)
+        # Paths are what they are: a dollar sign in one is no variable.
+        try:
+            rc, out, err = self._module.run_command(
+                argv, pass_fds=inherited, expand_user_and_vars=False, handle_exceptions=False
+            )
+        except OSError as error:
+            raise ComposeError(f"{argv[0]} cannot be run: {error}") from error
         return rc, out, err
 
     def _absolute(self, paths: list[str] | None) -> list[str]:
@@ -234,5 +245,7 @@ class _Present:
                 self._module.warn(f"secret file {path} cannot be read, so it is not taken out of logs: {error}")
         for service in project.services.values():
             environment = service.config.get("environment") or {}
-            values += evidence.secret_values(f"{name}={value}" for name, value in environment.items())
+            # Compose doubles each dollar sign in what it normalises.
+            pairs = (f"{name}={value}".replace("$$", "$") for name, value in environment.items())
+            values += evidence.secret_values(pairs)
         return values

@@ -13,11 +13,12 @@ from collections.abc import Mapping
 from typing import Any
 
 from . import core_yaml
+from .changes import is_hidden
 from .plan import Plan, ServicePlan, short
 
 _PHRASES = {
     "none": "nothing to do",
-    "wait": "waits until it is healthy",
+    "wait": "waits for what runs already",
     "repair": "is put right where it stands",
     "scale": "changes its number of containers",
 }
@@ -67,12 +68,16 @@ def _image_ids(step: ServicePlan, running: list[str]) -> list[str]:
 
 
 def _shown(config: Mapping[str, Any], key: bytes) -> dict[str, Any]:
-    shown = dict(config)
-    for section in ("environment", "labels"):
-        values = shown.get(section)
-        if isinstance(values, Mapping):
-            shown[section] = {name: _digest(value, key) for name, value in values.items()}
+    shown: dict[str, Any] = _masked("", config, key)
     return shown
+
+
+def _masked(path: str, value: Any, key: bytes) -> Any:
+    if isinstance(value, Mapping):
+        return {name: _masked(f"{path}.{name}" if path else str(name), item, key) for name, item in value.items()}
+    if isinstance(value, list):
+        return [_masked(path, item, key) for item in value]
+    return _digest(value, key) if value is not None and is_hidden(path) else value
 
 
 def _digest(value: Any, key: bytes) -> str:

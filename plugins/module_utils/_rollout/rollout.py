@@ -11,7 +11,7 @@ that rollback knows exactly what to undo: by container id, services in reverse o
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from . import evidence, gate
@@ -22,6 +22,7 @@ from .errors import ComposeError, EngineError, Interrupted
 from .interrupts import Interrupts
 from .observe import Container
 from .plan import Plan, ServicePlan
+from .spec import Policy
 
 # The event stream gives promptness; a look at the containers at least this often gives certainty. Seconds.
 _LOOK = 1.0
@@ -70,8 +71,13 @@ class _Record:
 
     step: ServicePlan
     began: float
+    # The project's containers before the last create, whose result the engine may have kept to itself.
+    before: frozenset[str] | None = None
     created: list[str] = field(default_factory=list)
     created_names: list[str] = field(default_factory=list)
+    # Restarted where they stood, by a repair.
+    started: list[Container] = field(default_factory=list)
+    repaired: bool = False
     stopped: list[Container] = field(default_factory=list)
     seconds: float = 0.0
 
@@ -90,23 +96,16 @@ class Rollout:
 
     def __post_init__(self) -> None:
         self._records: list[_Record] = []
+        # What passed its gate, as it was then: from there on it may neither stop nor restart.
+        self._proven: dict[str, Container] = {}
         self._watch: Watch
 
     def run(self) -> Outcome:
         """Roll out. Gives the outcome; a failure is in it, not raised."""
         began = self.clock.now()
         with self.engine.watch(self.plan.project.name) as self._watch:
-            try:
-                for step in self.plan.services:
-                    if step.action != "none":
-                        self._carry_out(step)
-            except _Halt as halt:
-                return self._roll_back(halt.failure, began)
-            except Interrupted as signal:
-                return self._roll_back(evidence.Failure("", "", "interrupted", str(signal)), began)
-            except (EngineError, ComposeError) as error:
-                service = self._records[-1].step.service.name if self._records else ""
-                failure = evidence.Failure(service, "", "create", self.redact(str(error)))
+            failure = self._go_forward()
+            if failure is not None:
                 return self._roll_back(failure, began)
         # From here on the new ones serve, and nothing leads back: what fails now is left to the next run.
         problems = self._remove_replaced()
@@ -117,28 +116,66 @@ class Rollout:
             problems=problems,
         )
 
+    def _go_forward(self) -> evidence.Failure | None:
+        try:
+            for step in self.plan.services:
+                if step.action != "none":
+                    self._carry_out(step)
+            for record in self._records:
+                # One that passed may have died while others were proven, and after this nothing leads back.
+                if not record.step.service.one_shot:
+                    self._prove(record.step, [*record.created, *(c.id for c in record.step.watch)], 0.0)
+        except _Halt as halt:
+            return halt.failure
+        except Interrupted as signal:
+            return evidence.Failure("", "", "interrupted", str(signal))
+        except (EngineError, ComposeError) as error:
+            service = self._records[-1].step.service.name if self._records else ""
+            return evidence.Failure(service, "", "create", self.redact(str(error)))
+        return None
+
     def _carry_out(self, step: ServicePlan) -> None:
         record = _Record(step, self.clock.now())
         self._records.append(record)
+        if step.order == "stop_first" and step.service.exclusive:
+            # Not batch by batch: no old one may be left beside the first new one.
+            self._stop(record, step.retire)
         if step.watch:
-            self._repair(step)
+            self._repair(record)
         if step.service.one_shot:
-            self._prove(step, self._create(record, step.create), step.service.policy.stable)
+            self._run_once(record)
         else:
             self._replace(record)
         record.seconds = self.clock.now() - record.began
 
-    def _repair(self, step: ServicePlan) -> None:
+    def _repair(self, record: _Record) -> None:
+        step = record.step
         for container in step.watch:
+            if not container.running:
+                record.started.append(container)
             if container.restart_policy != step.service.restart_policy:
                 self.engine.set_restart_policy(container.id, step.service.restart_policy)
         self._prove(step, [container.id for container in step.watch], step.service.policy.stable)
+        record.repaired = True
+
+    def _run_once(self, record: _Record) -> None:
+        for container in record.step.retire:
+            if container.running:
+                # Left over from a killed run, and of another version. Rollback runs no one-shot again.
+                self.engine.set_restart_policy(container.id, ("no", 0))
+                self.engine.stop(container.id, container.stop_timeout)
+        if record.step.create:
+            self._create(record, record.step.create)
+            self._prove(record.step, record.created, 0.0)
 
     def _replace(self, record: _Record) -> None:
         """Batch by batch: no more old ones are stopped than new ones are proven, or about to take their place."""
         step, policy = record.step, record.step.service.policy
         # What does not serve goes first.
-        old = sorted(step.retire, key=lambda container: (container.serving, container.number))
+        old = sorted(
+            (container for container in step.retire if container not in record.stopped),
+            key=lambda container: (container.serving, container.number),
+        )
         to_create = step.create
         while to_create or old:
             size = min(policy.parallelism or to_create, to_create)
@@ -148,8 +185,8 @@ class Rollout:
             if step.order == "stop_first":
                 self._stop(record, leaving)
             if size:
-                new = self._create(record, size)
-                self._prove(step, new, policy.stable)
+                self._create(record, size)
+                self._prove(step, record.created, policy.stable)
             if step.order == "start_first":
                 self._stop(record, leaving)
             if size and policy.monitor:
@@ -157,20 +194,17 @@ class Rollout:
             if to_create and policy.delay:
                 self.clock.sleep(policy.delay)
 
-    def _create(self, record: _Record, count: int) -> list[str]:
+    def _create(self, record: _Record, count: int) -> None:
         """Let Compose create `count` more containers of the service, and see that it touched nothing else."""
         self.interrupts.check()
         project, service = self.plan.project, record.step.service
         before = {container.id: container for container in self.engine.containers(project.name)}
         counts = {name: _count(before.values(), name) for name in project.dependencies(service.name)}
         counts[service.name] = _count(before.values(), service.name) + count
-        try:
-            self.compose.create(service.name, counts)
-        finally:
-            after = {container.id: container for container in self.engine.containers(project.name)}
-            new = [container for container in after.values() if container.id not in before]
-            record.created += [container.id for container in new]
-            record.created_names += [container.name for container in new]
+        record.before = frozenset(before)
+        self.compose.create(service.name, counts)
+        after = self._enter_created(record)
+        new = [container for container in after.values() if container.id not in before]
         touched = [c.name for c in before.values() if c.id not in after or after[c.id].running != c.running]
         touched += [container.name for container in new if container.service != service.name]
         if touched or len(new) != count:
@@ -179,18 +213,36 @@ class Rollout:
         if service.policy.no_healthcheck == "fail" and not service.one_shot and not new[0].healthcheck:
             detail = "has no healthcheck, and x-rollout.no_healthcheck is fail"
             raise _Halt(evidence.Failure(service.name, new[0].name, "create", detail))
-        return [container.id for container in new]
 
-    def _prove(self, step: ServicePlan, ids: Sequence[str], stable: float) -> None:
-        """Start what does not run and wait until all have passed the gate together; _Halt when one fails."""
+    def _enter_created(self, record: _Record) -> dict[str, Container]:
+        """Enter what came since the last create began; gives all containers of the project by id."""
+        after = {container.id: container for container in self.engine.containers(self.plan.project.name)}
+        for container in after.values():
+            known = record.before is None or container.id in record.before or container.id in record.created
+            if not known:
+                record.created.append(container.id)
+                record.created_names.append(container.name)
+        return after
+
+    def _prove(self, step: ServicePlan, ids: Sequence[str], stable: float, at_least: float = 0.0) -> None:
+        """Start what does not run and wait until all have passed the gate together; _Halt when one fails.
+
+        They have `at_least` so many seconds for it, whatever the policy says.
+        """
         gates: dict[str, gate.Gate] = {}
         last: dict[str, Container] = {}
         for container_id in ids:
             container = self._inspect(step, container_id)
             last[container_id] = container
-            policy = step.service.policy
-            gates[container_id] = gate.open_gate(policy, container, step.service.one_shot, self.clock.now(), stable)
-            if not container.running:
+            service = step.service
+            timeout = max(gate.patience(service.policy, container, service.one_shot), at_least)
+            gates[container_id] = gate.open_gate(container, service.one_shot, self.clock.now(), timeout, stable)
+            if container_id in self._proven:
+                proven = self._proven[container_id]
+                gates[container_id] = replace(
+                    gates[container_id], started_at=proven.started_at, restarts=proven.restart_count
+                )
+            elif not container.running:
                 self._start(container)
         while True:
             now, until, waiting = self.clock.now(), float("inf"), False
@@ -203,6 +255,7 @@ class Rollout:
                 if isinstance(verdict, gate.Pending):
                     waiting, until = True, min(until, verdict.until)
             if not waiting:
+                self._proven.update(last)
                 return
             self._watch.wait(min(_LOOK, until - now))
             self.interrupts.check()
@@ -257,9 +310,16 @@ class Rollout:
         problems: list[str] = []
         for record in reversed(self._records):
             try:
+                if record is self._records[-1]:
+                    self._enter_created(record)
                 self._undo(record)
             except (_Halt, EngineError) as error:
                 problems.append(f"{record.step.service.name}: {self.redact(str(error))}")
+        for step in self.plan.services:
+            try:
+                self._point_tag_back(step)
+            except EngineError as error:
+                problems.append(f"image {step.service.image}: {error}")
         serving: tuple[str, ...] = ()
         try:
             serving = self._serving(failure)
@@ -272,7 +332,7 @@ class Rollout:
             failure=failure,
             serving=serving,
             problems=tuple(problems),
-            acted=any(record.created or record.stopped for record in self._records),
+            acted=any(record.created or record.started or record.stopped for record in self._records),
         )
 
     def _undo(self, record: _Record) -> None:
@@ -280,21 +340,40 @@ class Rollout:
         step = record.step
         if step.order == "stop_first":
             self._stop_new(record)
-        for container in record.stopped:
-            self.engine.set_restart_policy(container.id, container.restart_policy)
-        if record.stopped:
-            self._prove(step, [container.id for container in record.stopped], 0.0)
+        self._start_old(record)
         self._stop_new(record)
         for container_id in record.created:
             self.engine.remove(container_id)
-        self._point_tag_back(step)
+
+    def _start_old(self, record: _Record) -> None:
+        """Start what was stopped, every one that can be, and see that those serve that served."""
+        started, refused = [], []
+        for container in record.stopped:
+            try:
+                self.engine.set_restart_policy(container.id, container.restart_policy)
+                if not self._inspect(record.step, container.id).running:
+                    self._start(container)
+                started.append(container)
+            except (_Halt, EngineError) as error:
+                refused.append(str(error))
+        served = [container for container in started if container.serving]
+        # A timeout too short for the new ones is no reason to give the old ones up.
+        usual = (gate.patience(Policy(), container, record.step.service.one_shot) for container in served)
+        self._prove(record.step, [container.id for container in served], 0.0, at_least=max(usual, default=0.0))
+        if refused:
+            raise EngineError("; ".join(refused))
 
     def _stop_new(self, record: _Record) -> None:
-        for container_id in record.created:
+        """Stop what this run started. What it repaired stays, unless older ones come back or it did not pass."""
+        repaired = () if record.repaired and not record.step.retire else record.started
+        for container_id in (*record.created, *(container.id for container in repaired)):
             container = self.engine.inspect(container_id)
             if container is not None and container.running:
                 self.engine.set_restart_policy(container_id, ("no", 0))
                 self.engine.stop(container_id, container.stop_timeout)
+        for container in repaired:
+            if self.engine.inspect(container.id) is not None:
+                self.engine.set_restart_policy(container.id, container.restart_policy)
 
     def _point_tag_back(self, step: ServicePlan) -> None:
         """A tag that moved to the bad image would make a later `docker compose up` bring that image back."""

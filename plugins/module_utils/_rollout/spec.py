@@ -157,7 +157,8 @@ def _refuse_unsupported(where: str, config: Mapping[str, Any]) -> None:
     for dependency, how in _depends_on(config).items():
         if how.get("restart"):
             raise SpecError(
-                f"{where}.depends_on.{dependency}.restart: true is not carried out by this version; allowed: false"
+                f"{where}.depends_on.{dependency}.restart: true is not carried out by this version; allowed: false. "
+                "(links and the network_mode, ipc or pid of another service imply it)"
             )
     deploy = config.get("deploy") or {}
     if deploy.get("mode", "replicated") != "replicated":

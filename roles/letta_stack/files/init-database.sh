@@ -1,4 +1,4 @@
-#!/bin/bash
+#!/usr/bin/env bash
 # Makes Letta's database on an empty volume: a role that is no superuser owns it, and the extension that only a
 # superuser may create is there. Whatever it prints goes to the container's log, so psql reads the password itself.
 set -euo pipefail

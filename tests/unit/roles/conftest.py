@@ -1,0 +1,46 @@
+# Copyright: agentfleet.letta contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Renders what the roles would write, with the roles' own variables and Ansible's own templating."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from ansible.parsing.dataloader import DataLoader
+from ansible.template import Templar, trust_as_template
+
+ROLES = Path(__file__).resolve().parents[3] / "roles"
+
+# What the role's tasks learn from the host.
+HOST = {
+    "__letta_stack_engine": {"host_info": {"NCPU": 2}, "volumes": []},
+    "__letta_stack_secrets": {
+        "files": {
+            "OPENAI_API_KEY": "OPENAI_API_KEY.000000000001",
+            "db_password": "db_password.000000000002",
+            "db_superuser_password": "db_superuser_password.000000000003",
+            "encryption_key": "encryption_key.000000000004",
+            "server_password": "server_password.000000000005",
+        }
+    },
+    "nginx_configuration": "nginx.000000000006",
+}
+
+
+@pytest.fixture(scope="session")
+def render():
+    """Return a function that evaluates a template as a task of a role would, with the settings that it is given."""
+
+    def evaluate(role: str, template: str, **settings):
+        loader = DataLoader()
+        loader.set_basedir(str(ROLES / role))
+        variables = dict(HOST)
+        for path in [ROLES / role / "defaults" / "main.yml", *sorted((ROLES / role / "vars").rglob("*.yml"))]:
+            variables |= loader.load_from_file(str(path), trusted_as_template=True)
+        variables |= settings
+        variables["ansible_search_path"] = [str(ROLES / role)]
+        return Templar(loader=loader, variables=variables).template(trust_as_template(template))
+
+    return evaluate

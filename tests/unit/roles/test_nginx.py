@@ -1,0 +1,66 @@
+# Copyright: agentfleet.letta contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The front's configuration: what follows from its settings, and that another one is another directory."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+
+FILES = "{{ __nginx_files }}"
+NAME = "{{ __nginx_configuration }}"
+
+
+def configuration(render, **settings):
+    return render("nginx", FILES, **settings)["nginx.conf"]
+
+
+def test_another_configuration_has_another_name(render):
+    assert re.fullmatch(r"nginx\.[0-9a-f]{12}", render("nginx", NAME))
+    assert render("nginx", NAME) == render("nginx", NAME)
+    assert render("nginx", NAME) != render("nginx", NAME, nginx_body_limit="1g")
+    assert render("nginx", NAME) == render("nginx", NAME, nginx_upstream_server="elsewhere:1")
+
+
+def test_no_host_name_is_turned_away(render):
+    assert "listen 8080 default_server;" in configuration(render)
+
+
+def test_streams_are_passed_on_as_they_come(render):
+    text = configuration(render)
+    for directive in ["proxy_buffering off;", "proxy_request_buffering off;", "proxy_http_version 1.1;"]:
+        assert directive in text
+    assert "gzip" not in text
+
+
+def test_every_time_follows_the_longest_answer(render):
+    text = configuration(render, nginx_stream_timeout=900)
+    assert "proxy_read_timeout 920s;" in text
+    assert "proxy_send_timeout 920s;" in text
+    assert "worker_shutdown_timeout 930s;" in text
+
+
+def test_the_log_has_no_place_for_secrets(render):
+    log_format = re.search(r"log_format access.*?;", configuration(render), re.DOTALL)[0]
+    for variable in [
+        "$request ",
+        '"$request"',
+        "$request_uri",
+        "$args",
+        "$query_string",
+        "$http_authorization",
+        "$http_referer",
+        "$request_body",
+    ]:
+        assert variable not in log_format
+    assert "error_log stderr crit;" in configuration(render)
+
+
+@pytest.mark.parametrize("proxies", [[], ["10.0.0.0/8", "192.0.2.1"]])
+def test_only_trusted_proxies_are_believed(render, proxies):
+    text = configuration(render, nginx_trusted_proxies=proxies)
+    assert re.findall(r"set_real_ip_from (\S+);", text) == proxies
+    assert ("real_ip_header" in text) == bool(proxies)
+    assert [network for network in proxies if f"{network} 1;" not in text] == []

@@ -1,0 +1,373 @@
+# Copyright: agentfleet.letta contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A host in miniature: an engine, Compose and a clock behind the same Protocols as the real ones.
+
+Containers live by a script over simulated time: they become healthy, crash, are restarted by their policy, or finish.
+Nothing here knows what a rollout is. A test can let any call be refused, be carried out with its answer lost, bring a
+signal, or be the last one that the run makes before it is killed.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+from ansible_collections.agentfleet.letta.plugins.module_utils._rollout import core_yaml, observe, plan, rollout, spec
+from ansible_collections.agentfleet.letta.plugins.module_utils._rollout.errors import (
+    ComposeError,
+    EngineError,
+    Interrupted,
+)
+
+_BACKOFF = 0.1
+
+
+class Killed(BaseException):
+    """The run is gone, as by kill -9: nothing of it may act after this."""
+
+
+@dataclass(frozen=True)
+class Script:
+    """What a container does after each start, in seconds from it; None is never."""
+
+    healthy_after: float | None = 1.0
+    crashes_after: float | None = None
+    finishes_after: float | None = None
+    exit_code: int = 1
+    starts: bool = True
+    stops_within: float = 0.5
+
+
+GOOD = Script()
+GOOD_ONE_SHOT = Script(healthy_after=None, finishes_after=2.0)
+
+
+@dataclass
+class Machine:
+    """One simulated container."""
+
+    id: str
+    name: str
+    service: str
+    number: int
+    image: str
+    image_id: str
+    config_hash: str
+    script: Script
+    healthcheck: bool
+    restart_policy: tuple[str, int]
+    status: str = "created"
+    exit_code: int = 0
+    restarts: int = 0
+    starts: int = 0
+    started: float = 0.0
+    restart_due: float = 0.0
+    healthy: bool = False
+    serving_since: float | None = None
+
+    def next_change(self) -> tuple[float, str] | None:
+        """When and what happens to it next, if nobody intervenes."""
+        if self.status == "restarting":
+            return self.restart_due, "restart"
+        if self.status != "running":
+            return None
+        script = self.script
+        due = [
+            (self.started + after, what)
+            for what, after in (("crash", script.crashes_after), ("finish", script.finishes_after))
+            if after is not None
+        ]
+        if self.healthcheck and not self.healthy and script.healthy_after is not None:
+            due.append((self.started + script.healthy_after, "healthy"))
+        return min(due, default=None)
+
+    def start(self, now: float) -> None:
+        self.status, self.started, self.healthy = "running", now, False
+        self.starts += 1
+        self.serving_since = None if self.healthcheck else now
+
+    def end(self, exit_code: int) -> None:
+        self.status, self.exit_code, self.serving_since = "exited", exit_code, None
+
+    def change(self, what: str, now: float) -> None:
+        if what == "healthy":
+            self.healthy, self.serving_since = True, now
+        elif what == "restart":
+            self.restarts += 1
+            self.start(now)
+        else:
+            self.end(0 if what == "finish" else self.script.exit_code)
+            name, limit = self.restart_policy
+            again = name in ("always", "unless-stopped") or (name == "on-failure" and self.exit_code)
+            if again and not (limit and self.restarts >= limit):
+                self.status, self.restart_due = "restarting", now + _BACKOFF * 2**self.restarts
+
+    def seen(self) -> observe.Container:
+        """What the engine says of it."""
+        health = ("healthy" if self.healthy else "starting") if self.healthcheck else None
+        return observe.Container(
+            id=self.id,
+            name=self.name,
+            service=self.service,
+            number=self.number,
+            oneoff=False,
+            image=self.image,
+            image_id=self.image_id,
+            config_hash=self.config_hash,
+            status=self.status,
+            exit_code=self.exit_code,
+            oom_killed=False,
+            error="",
+            restart_count=self.restarts,
+            started_at=f"start {self.starts}" if self.starts else "0001-01-01T00:00:00Z",
+            health=health,
+            probes=(),
+            healthcheck=observe.Healthcheck(5.0, 5.0, 3, 0.0) if self.healthcheck else None,
+            restart_policy=self.restart_policy,
+            stop_timeout=10,
+            memory_limit=0,
+            anonymous_volumes=(),
+            environment=(),
+        )
+
+
+class Signals:
+    """Interrupts, raised by a test instead of by a process."""
+
+    def __init__(self) -> None:
+        self.pending = False
+        self.ignored = False
+
+    def check(self) -> None:
+        if self.pending and not self.ignored:
+            self.pending = False
+            raise Interrupted("interrupted by SIGTERM")
+
+    def ignore(self) -> None:
+        self.ignored = True
+
+
+@dataclass
+class Host:
+    """Engine, Compose, Clock and Watch in one. `watchers` are called after everything that happens."""
+
+    machines: dict[str, Machine] = field(default_factory=dict)
+    tags: dict[str, str] = field(default_factory=dict)
+    time: float = 0.0
+    faults: dict[int, str] = field(default_factory=dict)
+    calls: int = 0
+    done: list[str] = field(default_factory=list)
+    watchers: list[Callable[[], None]] = field(default_factory=list)
+    signals: Signals = field(default_factory=Signals)
+    project: spec.Project | None = None
+    hashes: dict[str, str] = field(default_factory=dict)
+    scripts: Mapping[str, Sequence[Script]] = field(default_factory=dict)
+    made: dict[str, int] = field(default_factory=dict)
+    born: int = 0
+
+    # What a test asks.
+
+    def of(self, service: str) -> list[Machine]:
+        return [machine for machine in self.machines.values() if machine.service == service]
+
+    def running(self) -> dict[str, tuple[str, int]]:
+        """The restart policy of each container that runs, by id."""
+        return {m.id: m.restart_policy for m in self.machines.values() if m.status != "exited" and m.starts}
+
+    # Clock and Watch.
+
+    def now(self) -> float:
+        return self.time
+
+    def sleep(self, seconds: float) -> None:
+        self._live_until(self.time + seconds)
+
+    def wait(self, seconds: float) -> None:
+        """Return at the next thing that happens, as the event stream does."""
+        due = min((change[0] for m in self.machines.values() if (change := m.next_change())), default=float("inf"))
+        self._live_until(min(due, self.time + max(seconds, 0.0)))
+
+    @contextmanager
+    def watch(self, project: str) -> Iterator[Host]:
+        with self._call("watch"):
+            pass
+        yield self
+
+    # Engine.
+
+    def containers(self, project: str) -> list[observe.Container]:
+        with self._call("list"):
+            return [machine.seen() for machine in self.machines.values()]
+
+    def inspect(self, container_id: str) -> observe.Container | None:
+        with self._call("inspect"):
+            machine = self.machines.get(container_id)
+            return machine.seen() if machine else None
+
+    def image_id(self, reference: str) -> str | None:
+        return self.tags.get(reference)
+
+    def tag(self, image_id: str, reference: str) -> None:
+        self.tags[reference] = image_id
+
+    def network(self, name: str) -> None:
+        return None
+
+    def volume(self, name: str) -> None:
+        return None
+
+    def start(self, container_id: str) -> None:
+        with self._call("start"):
+            machine = self._get(container_id)
+            if not machine.script.starts:
+                raise EngineError("start a container: port is already allocated")
+            if machine.status != "running":
+                machine.start(self.time)
+            self.done.append(f"start {machine.name}")
+
+    def stop(self, container_id: str, grace: int) -> None:
+        with self._call("stop"):
+            machine = self._get(container_id)
+            self._live_until(self.time + min(machine.script.stops_within, grace))
+            if machine.status in ("running", "restarting"):
+                machine.end(0 if machine.script.stops_within <= grace else 137)
+            self.done.append(f"stop {machine.name}")
+
+    def set_restart_policy(self, container_id: str, policy: tuple[str, int]) -> None:
+        with self._call("policy"):
+            self._get(container_id).restart_policy = policy
+
+    def remove(self, container_id: str) -> None:
+        with self._call("remove"):
+            machine = self.machines.get(container_id)
+            if machine is None:
+                return
+            if machine.status in ("running", "restarting"):
+                raise EngineError("remove a container: You cannot remove a running container")
+            del self.machines[container_id]
+            self.done.append(f"remove {machine.name}")
+
+    def logs(self, container_id: str, lines: int) -> list[str]:
+        return ["starting", "cannot go on"][-lines:]
+
+    # Compose.
+
+    def create(self, service: str, counts: Mapping[str, int]) -> None:
+        assert self.project is not None
+        with self._call("create", ComposeError):
+            # Compose brings every service that it knows to its count, and what it is not told about to its replicas.
+            for name in (*self.project.dependencies(service), service):
+                wanted = counts.get(name, self.project.services[name].replicas)
+                have = len(self.of(name))
+                assert have <= wanted, f"Compose would remove {have - wanted} of {name}"
+                for _new in range(wanted - have):
+                    self._make(self.project.services[name])
+
+    # How it works.
+
+    def _make(self, service: spec.Service) -> None:
+        self.born += 1
+        number = max((machine.number for machine in self.of(service.name)), default=0) + 1
+        scripts = self.scripts.get(service.name) or [GOOD_ONE_SHOT if service.one_shot else GOOD]
+        made = self.made.get(service.name, 0)
+        self.made[service.name] = made + 1
+        machine = Machine(
+            id=f"{self.born:064x}",
+            name=f"shop-{service.name}-{number}",
+            service=service.name,
+            number=number,
+            image=service.image,
+            image_id=self.tags[service.image],
+            config_hash=self.hashes[service.name],
+            script=scripts[made % len(scripts)],
+            healthcheck="healthcheck" in service.config,
+            restart_policy=service.restart_policy,
+        )
+        self.machines[machine.id] = machine
+        self.done.append(f"create {machine.name}")
+
+    def _get(self, container_id: str) -> Machine:
+        if container_id not in self.machines:
+            raise EngineError(f"No such container: {container_id}")
+        return self.machines[container_id]
+
+    def _live_until(self, until: float) -> None:
+        while True:
+            due = [(*change, m) for m in self.machines.values() if (change := m.next_change()) and change[0] <= until]
+            if not due:
+                break
+            self.time, what, machine = min(due, key=lambda item: item[0])
+            machine.change(what, self.time)
+            self._tell()
+        self.time = until
+        self._tell()
+
+    def _tell(self) -> None:
+        for watcher in self.watchers:
+            watcher()
+
+    @contextmanager
+    def _call(self, what: str, error: type[Exception] = EngineError) -> Iterator[None]:
+        self.calls += 1
+        fault = self.faults.get(self.calls)
+        if fault == "kill":
+            raise Killed
+        if fault == "signal":
+            self.signals.pending = True
+        # A rollback that the engine does not serve is dirty, and rightly so: faults end where the way back begins.
+        forward = not self.signals.ignored
+        if fault == "refuse" and forward:
+            raise error(f"{what}: refused")
+        yield
+        self._tell()
+        if fault == "lose" and forward:
+            raise error(f"{what}: timed out")
+
+
+def _hash(config: Mapping[str, Any]) -> str:
+    """What Compose hashes: the configuration without what says how many there are and how they are replaced."""
+    kept = {key: value for key, value in config.items() if key not in ("x-rollout", "deploy", "scale", "depends_on")}
+    return hashlib.sha256(json.dumps(kept, sort_keys=True).encode()).hexdigest()
+
+
+def plan_for(host: Host, definition: Mapping[str, Any], scripts: Mapping[str, Sequence[Script]]) -> plan.Plan:
+    """Tell the host what is wanted now, and plan the way there."""
+    host.project = spec.parse(core_yaml.dump(dict(definition)))
+    host.hashes = {name: _hash(service.config) for name, service in host.project.services.items()}
+    host.scripts, host.made = scripts, {}
+    for service in host.project.services.values():
+        host.tags.setdefault(service.image, f"sha256:{service.image}")
+    return plan.make_plan(
+        project=host.project,
+        containers=[machine.seen() for machine in host.machines.values()],
+        hashes=host.hashes,
+        images={service.image: host.tags[service.image] for service in host.project.services.values()},
+        committed={},
+        remove_orphans=True,
+    )
+
+
+def carry_out(host: Host, made: plan.Plan) -> rollout.Outcome:
+    """One run of the real driver on the simulated host, by a process of its own."""
+    host.signals = Signals()
+    return rollout.Rollout(
+        plan=made,
+        engine=host,
+        compose=host,
+        clock=host,
+        redact=lambda text: text,
+        log_lines=5,
+        interrupts=host.signals,
+    ).run()
+
+
+def roll_out(
+    host: Host, definition: Mapping[str, Any], scripts: Mapping[str, Sequence[Script]] | None = None
+) -> rollout.Outcome:
+    """Plan and carry out. `scripts` are the lives of the containers made in this run, in turn, by service."""
+    return carry_out(host, plan_for(host, definition, scripts or {}))

@@ -1,0 +1,167 @@
+# Copyright: agentfleet.letta contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What a run leaves on the host, in real files and under a real lock."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from ansible_collections.agentfleet.letta.plugins.module_utils._rollout import release
+from ansible_collections.agentfleet.letta.plugins.module_utils._rollout.clock import MonotonicClock
+from ansible_collections.agentfleet.letta.plugins.module_utils._rollout.errors import PlanError
+
+# Holds the lock as another run does, or hands it on to a child and dies, as a killed run with Compose at work does.
+_OTHER_RUN = """
+import fcntl, os, subprocess, sys
+lock = os.open(sys.argv[1], os.O_RDWR | os.O_CREAT, 0o600)
+fcntl.flock(lock, fcntl.LOCK_EX)
+os.write(lock, b"4711")
+if sys.argv[2] == "hand on":
+    subprocess.Popen([sys.executable, "-c", "input()"], pass_fds=[lock])
+    print("held", flush=True)
+    os._exit(1)
+print("held", flush=True)
+input()
+"""
+
+
+class Clock:
+    """Time that passes only by sleeping, and what is to happen meanwhile."""
+
+    def __init__(self, meanwhile: object = None) -> None:
+        self.time = 0.0
+        self.meanwhile = meanwhile
+
+    def now(self) -> float:
+        return self.time
+
+    def sleep(self, seconds: float) -> None:
+        self.time += seconds
+        if callable(self.meanwhile):
+            self.meanwhile()
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> release.Store:
+    return release.Store(str(tmp_path / "state" / "shop"))
+
+
+def other_run(store: release.Store, manner: str) -> subprocess.Popen[str]:
+    Path(store.root).mkdir(parents=True)
+    process = subprocess.Popen(
+        [sys.executable, "-c", _OTHER_RUN, f"{store.root}/lock", manner],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stdout is not None
+    assert process.stdout.readline() == "held\n"
+    return process
+
+
+def test_a_second_run_is_kept_out_and_told_by_whom(store: release.Store) -> None:
+    with other_run(store, "hold") as process:
+        clock = Clock()
+        with pytest.raises(PlanError, match=r"at work \(process 4711\)"), store.lock(1.0, clock):
+            pass
+        assert clock.time == pytest.approx(1.0)
+        process.communicate("\n")
+    with store.lock(0.0, MonotonicClock()):
+        assert (Path(store.root) / "lock").read_text() == f"{os.getpid()}\n"
+
+
+def test_a_second_run_waits_its_turn(store: release.Store) -> None:
+    with other_run(store, "hold") as process, store.lock(60.0, Clock(process.communicate)):
+        assert process.returncode is not None
+
+
+def test_a_killed_run_s_lock_lives_as_long_as_the_child_that_inherited_it(store: release.Store) -> None:
+    with other_run(store, "hand on") as process:
+        process.wait()
+        with pytest.raises(PlanError), store.lock(0.0, Clock()):
+            pass
+        assert process.stdin is not None
+        process.stdin.close()
+        assert process.stdout is not None
+        process.stdout.read()
+    with store.lock(10.0, MonotonicClock()):
+        pass
+
+
+def test_two_runs_of_one_kind_keep_each_other_out(store: release.Store) -> None:
+    with store.lock(0.0, Clock()), pytest.raises(PlanError), store.lock(0.0, Clock()):
+        pass
+
+
+def test_the_lock_is_free_after_its_block_even_after_an_error(store: release.Store) -> None:
+    for _again in range(2):
+        with pytest.raises(RuntimeError), store.lock(0.0, Clock()):
+            raise RuntimeError
+
+
+def test_nothing_is_committed_before_the_first_commit(store: release.Store) -> None:
+    assert store.committed() == {}
+
+
+def test_the_last_commit_is_given_back(store: release.Store) -> None:
+    with store.lock(0.0, Clock()):
+        store.commit("services: {web: {image: old}}")
+        store.commit("services: {web: {image: new}}")
+    assert store.committed() == {"web": {"image": "new"}}
+
+
+@pytest.mark.parametrize("text", ["a: [", "- no", "services: 7", "\x00"])
+def test_a_damaged_record_costs_only_words(store: release.Store, text: str) -> None:
+    with store.lock(0.0, Clock()):
+        store.commit(text)
+    assert store.committed() == {}
+
+
+def test_only_its_owner_can_read_what_is_kept(store: release.Store) -> None:
+    old_mask = os.umask(0)
+    try:
+        with store.lock(0.0, Clock()):
+            store.commit("services: {}")
+            staged = Path(store.stage("services: {}"))
+    finally:
+        os.umask(old_mask)
+    modes = {str(path.relative_to(store.root)): path.stat().st_mode & 0o777 for path in Path(store.root).rglob("*")}
+    assert Path(store.root).stat().st_mode & 0o777 == 0o700
+    assert (modes["committed.yaml"], modes["lock"]) == (0o600, 0o600)
+    assert (staged.stat().st_mode & 0o777, staged.parent.stat().st_mode & 0o777) == (0o600, 0o700)
+
+
+def test_a_staged_file_lies_under_the_digest_of_its_content(store: release.Store) -> None:
+    first, second = store.stage("a: 1"), store.stage("a: 2")
+    assert store.stage("a: 1") == first
+    assert first != second
+    assert (Path(first).read_text(), Path(second).read_text()) == ("a: 1", "a: 2")
+
+
+def test_other_releases_are_forgotten(store: release.Store) -> None:
+    first, second = store.stage("a: 1"), store.stage("a: 2")
+    store.forget_releases_but(second)
+    assert (Path(first).exists(), Path(second).exists()) == (False, True)
+
+
+def test_a_file_is_replaced_whole_with_its_mode(tmp_path: Path) -> None:
+    path = tmp_path / "compose.yaml"
+    path.write_text("old")
+    before = path.stat().st_ino
+    release.write_atomically(path, "new é", 0o640)
+    assert (path.read_text("utf-8"), path.stat().st_mode & 0o777) == ("new é", 0o640)
+    assert path.stat().st_ino != before
+
+
+def test_a_write_that_fails_leaves_the_old_file_and_nothing_else(tmp_path: Path) -> None:
+    path = tmp_path / "compose.yaml"
+    path.write_text("old")
+    with pytest.raises(UnicodeEncodeError):
+        release.write_atomically(path, "\udc00", 0o640)
+    assert [(found.name, found.read_text()) for found in tmp_path.iterdir()] == [("compose.yaml", "old")]

@@ -1,0 +1,105 @@
+# Copyright: agentfleet.letta contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A plan as an operator reads it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from ansible_collections.agentfleet.letta.plugins.module_utils._rollout import core_yaml, plan, report
+
+from . import samples
+from .test_plan import DATA, made, migrated, running, stale
+
+
+@pytest.mark.parametrize(
+    ("containers", "config", "line"),
+    [
+        ((), {}, "web: 1 new (it has no container)"),
+        (
+            (stale(),),
+            {},
+            "web: 1 new, start_first, in place of shop-web-1; stays up (its configuration is another one)",
+        ),
+        (
+            (stale(),),
+            DATA,
+            (
+                "web: 1 new, stop_first, in place of shop-web-1; is down from the old one's stop to the new one's gate "
+                "(its configuration is another one; the old one stops first: read-write mount /data)"
+            ),
+        ),
+        ((running(),), {"deploy": {"replicas": 2}}, "web: changes its number of containers (1 -> 2 containers)"),
+        ((running(status="exited"),), {}, "web: is put right where it stands (shop-web-1 is exited)"),
+        ((running(health="starting"),), {}, "web: waits for what runs already (shop-web-1 is starting)"),
+    ],
+)
+def test_each_action_is_one_line(containers: tuple[Any, ...], config: dict[str, Any], line: str) -> None:
+    assert report.lines(made(samples.project(web=config), *containers)) == [line]
+
+
+def test_a_one_shot_and_an_orphan_are_told_in_the_order_in_which_they_come() -> None:
+    planned = made(migrated(), running(), running("gone"), remove_orphans=True)
+    assert report.lines(planned) == [
+        "migrate: runs once, to success (it has not run to success yet)",
+        "gone: shop-gone-1 is removed, an orphan",
+    ]
+
+
+def test_nothing_to_do_is_no_line() -> None:
+    assert report.lines(made(samples.project(web={}), running())) == []
+
+
+def difference(committed: dict[str, Any], *containers: Any, **config: Any) -> tuple[Any, Any]:
+    planned: plan.Plan = made(samples.project(web=config), *containers)
+    both = report.diff(planned, {"web": {"image": "shop:1", **committed}})
+    return core_yaml.load(both["before"] or "{}"), core_yaml.load(both["after"] or "{}")
+
+
+def test_the_diff_shows_configuration_and_image_before_and_after() -> None:
+    before, after = difference({"user": "1"}, stale(), user="2")
+    assert before == {"web": {"image_ids": ["a" * 12], "image": "shop:1", "user": "1"}}
+    assert after == {"web": {"image_ids": ["a" * 12], "image": "shop:1", "user": "2"}}
+
+
+def test_the_diff_shows_that_a_secret_changed_and_not_what_it_is() -> None:
+    before, after = difference(
+        {"environment": {"PASSWORD": "hunter2", "LOG": "info"}},
+        stale(),
+        environment={"PASSWORD": "hunter3", "LOG": "info"},
+    )
+    old, new = before["web"]["environment"], after["web"]["environment"]
+    assert old["LOG"] == new["LOG"]
+    assert old["PASSWORD"] != new["PASSWORD"]
+    assert "hunter" not in str((before, after))
+
+
+def test_the_diff_hides_values_in_commands_and_probes_too() -> None:
+    before, after = difference(
+        {"command": ["redis", "--requirepass", "hunter2"]},
+        stale(),
+        command=["redis", "--requirepass", "hunter3"],
+        healthcheck={"test": ["CMD", "redis-cli", "-a", "hunter3"], "retries": 3},
+    )
+    assert "hunter" not in str((before, after))
+    assert before["web"]["command"][:2] == after["web"]["command"][:2]
+    assert before["web"]["command"][2] != after["web"]["command"][2]
+    assert after["web"]["healthcheck"]["retries"] == 3
+
+
+def test_a_digest_of_one_diff_says_nothing_in_another() -> None:
+    digests = {difference({}, stale(), environment={"P": "x"})[1]["web"]["environment"]["P"] for _again in range(8)}
+    assert len(digests) == 8
+
+
+def test_what_stays_is_the_same_on_both_sides() -> None:
+    before, after = difference({}, running())
+    assert before == after != {}
+
+
+def test_what_is_new_has_no_before() -> None:
+    before, after = difference({})
+    assert (before, list(after)) == ({}, ["web"])

@@ -1,0 +1,236 @@
+# Copyright: agentfleet.letta contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What a rollout promises whatever the project, the policy and the accident: old or new, never neither, never both."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from hypothesis import HealthCheck, event, given, settings
+from hypothesis import strategies as st
+
+from .simulation import GOOD, GOOD_ONE_SHOT, Host, Killed, Machine, Script, carry_out, plan_for, roll_out
+
+_SETTINGS = settings(max_examples=80, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+
+_BAD = st.sampled_from(
+    [
+        Script(crashes_after=0.3),
+        Script(crashes_after=2.5, exit_code=137),
+        Script(crashes_after=9.0),
+        Script(healthy_after=None),
+        Script(healthy_after=200.0),
+        Script(starts=False),
+    ]
+)
+_BAD_ONE_SHOT = st.sampled_from([Script(crashes_after=0.3), Script(healthy_after=None), Script(starts=False)])
+
+
+@dataclass(frozen=True)
+class Case:
+    """Two versions of a project, and what the containers of the second one do in turn."""
+
+    old: dict[str, Any]
+    new: dict[str, Any]
+    scripts: dict[str, list[Script]]
+
+
+@st.composite
+def _service(draw: st.DrawFn, needs: list[str], one_shots: set[str], sharable: bool) -> dict[str, Any]:
+    needed = [name for name in needs if draw(st.booleans())]
+    config: dict[str, Any] = {
+        "image": "shop:1",
+        "depends_on": {
+            name: {"condition": "service_completed_successfully" if name in one_shots else "service_started"}
+            for name in needed
+        },
+        "restart": draw(st.sampled_from(["no", "always", "unless-stopped", "on-failure:3"])),
+        "deploy": {
+            "update_config": {
+                "parallelism": draw(st.integers(0, 2)),
+                "delay": draw(st.sampled_from(["0s", "3s"])),
+                "monitor": draw(st.sampled_from(["0s", "4s"])),
+            }
+        },
+        "x-rollout": {"stable": draw(st.sampled_from([0, 2])), "timeout": draw(st.sampled_from([20, 90]))},
+    }
+    if draw(st.booleans()):
+        config["healthcheck"] = {"test": ["CMD", "true"]}
+    if not sharable:
+        config["volumes"] = [{"type": "volume", "source": "data", "target": "/data"}]
+    elif draw(st.booleans()):
+        config["deploy"]["update_config"]["order"] = draw(st.sampled_from(["start-first", "stop-first"]))
+    return config
+
+
+@st.composite
+def _cases(draw: st.DrawFn, scripts_of: Callable[[bool], st.SearchStrategy[list[Script]]]) -> Case:
+    names = ["a", "b", "c"][: draw(st.integers(1, 3))]
+    one_shots = {names[0]} if len(names) > 1 and draw(st.booleans()) else set()
+    old, new, scripts = {}, {}, {}
+    for index, name in enumerate(names):
+        config = draw(_service(names[:index], one_shots, draw(st.booleans())))
+        if name in one_shots:
+            config.update(restart="no", deploy={}, volumes=[])
+            config.pop("healthcheck", None)
+        elif index == 1 and one_shots:
+            config["depends_on"][names[0]] = {"condition": "service_completed_successfully"}
+
+        def version(of: str, is_one_shot: bool, config: dict[str, Any] = config) -> dict[str, Any]:
+            deploy = config["deploy"] if is_one_shot else {**config["deploy"], "replicas": draw(st.integers(0, 3))}
+            return {**config, "deploy": deploy, "environment": {"VERSION": of}}
+
+        old[name] = version("1", name in one_shots)
+        new[name] = version(draw(st.sampled_from(["1", "2", "2"])), name in one_shots)
+        scripts[name] = draw(scripts_of(name in one_shots))
+    # What is one-shot is so by its dependants, so those stay in both.
+    if len(names) > 1 and not one_shots and draw(st.integers(0, 4)) == 0:
+        gone = names[-1]
+        draw(st.sampled_from([old, new])).pop(gone)
+    return Case({"name": "shop", "services": old}, {"name": "shop", "services": new}, scripts)
+
+
+def _only_good(one_shot: bool) -> st.SearchStrategy[list[Script]]:
+    return st.just([GOOD_ONE_SHOT if one_shot else GOOD])
+
+
+def _perhaps_bad(one_shot: bool) -> st.SearchStrategy[list[Script]]:
+    bad, good = (_BAD_ONE_SHOT, GOOD_ONE_SHOT) if one_shot else (_BAD, GOOD)
+    return st.lists(st.one_of(st.just(good), st.just(good), bad), min_size=1, max_size=3)
+
+
+# The first call subscribes to the events: when that fails nothing has begun, and the error is the caller's.
+_faults = st.dictionaries(st.integers(2, 90), st.sampled_from(["refuse", "lose", "signal"]), min_size=0, max_size=1)
+
+
+class Snapshot:
+    """What there was at one time, to compare with."""
+
+    def __init__(self, host: Host) -> None:
+        self.machines = set(host.machines)
+        self.running = host.running()
+        self.tags = dict(host.tags)
+
+
+def _settled(case: Case) -> Host:
+    """A host on which the old version runs, rolled out by the same driver."""
+    host = Host()
+    outcome = roll_out(host, case.old)
+    assert outcome.failure is None, outcome.message()
+    _runs_exactly(host)
+    return host
+
+
+def _runs_exactly(host: Host) -> None:
+    """Just what the project wants is there, and the plan from here is empty."""
+    assert host.project is not None
+    for service in host.project.services.values():
+        machines = host.of(service.name)
+        assert {machine.config_hash for machine in machines} <= {host.hashes[service.name]}
+        if service.one_shot:
+            assert [(machine.status, machine.exit_code) for machine in machines] == [("exited", 0)]
+        else:
+            assert [machine.status for machine in machines] == ["running"] * service.replicas
+            assert {machine.restart_policy for machine in machines} <= {service.restart_policy}
+            assert all(machine.serving_since is not None for machine in machines)
+    assert {machine.service for machine in host.machines.values()} <= set(host.project.services)
+
+
+def _plans_nothing(host: Host, definition: dict[str, Any]) -> None:
+    made = plan_for(host, definition, {})
+    assert [step.action for step in made.services] == ["none"] * len(made.services)
+    assert not made.orphans
+
+
+def _forbid_two_owners(host: Host) -> None:
+    """From now on, no exclusive service may run two versions at the same time."""
+
+    def watch() -> None:
+        assert host.project is not None
+        for service in host.project.services.values():
+            if service.exclusive:
+                owners = {m.config_hash for m in host.of(service.name) if m.status in ("running", "restarting")}
+                assert len(owners) <= 1, f"two versions of {service.name} at once"
+
+    host.watchers.append(watch)
+
+
+def _forbid_fewer(host: Host, case: Case) -> None:
+    """From now on, start-first services may not serve by fewer proven containers than before (or than are wanted).
+
+    Left out are the services whose new containers crash by themselves: nobody can promise anything for those.
+    """
+    assert host.project is not None
+    before = {name: [m.id for m in host.of(name)] for name in host.project.services}
+
+    def proven(machine: Machine) -> bool:
+        assert host.project is not None
+        if machine.serving_since is None or machine.status != "running":
+            return False
+        stable = host.project.services[machine.service].policy.stable
+        return machine.id in before[machine.service] or host.time - machine.serving_since >= stable - 1e-6
+
+    def watch() -> None:
+        assert host.project is not None
+        for service in host.project.services.values():
+            crashes = any(script.crashes_after for script in case.scripts[service.name])
+            if service.one_shot or service.exclusive or service.policy.order == "stop_first" or crashes:
+                continue
+            least = min(len(before[service.name]), service.replicas)
+            assert sum(map(proven, host.of(service.name))) >= least, f"too few of {service.name} serve"
+
+    host.watchers.append(watch)
+
+
+@_SETTINGS
+@given(case=_cases(_perhaps_bad), faults=_faults)
+def test_a_run_ends_with_exactly_the_new_or_exactly_the_old(case: Case, faults: dict[int, str]) -> None:
+    host = _settled(case)
+    before = Snapshot(host)
+    made = plan_for(host, case.new, case.scripts)
+    host.calls, host.faults = 0, faults
+    outcome = carry_out(host, made)
+    event(outcome.outcome)
+    if outcome.failure is None:
+        if not outcome.problems:
+            _runs_exactly(host)
+            _plans_nothing(host, case.new)
+    else:
+        assert outcome.outcome == "rolled_back", outcome.message()
+        assert set(host.machines) == before.machines
+        assert host.running() == before.running
+        assert host.tags == before.tags
+
+
+@_SETTINGS
+@given(case=_cases(_perhaps_bad), faults=_faults)
+def test_data_has_one_owner_and_start_first_never_serves_by_fewer(case: Case, faults: dict[int, str]) -> None:
+    host = _settled(case)
+    made = plan_for(host, case.new, case.scripts)
+    _forbid_two_owners(host)
+    _forbid_fewer(host, case)
+    host.calls, host.faults = 0, faults
+    event(carry_out(host, made).outcome)
+
+
+@_SETTINGS
+@given(case=_cases(_only_good), call=st.integers(2, 60), forwards=st.booleans())
+def test_after_a_killed_run_the_next_one_reaches_either_version(case: Case, call: int, forwards: bool) -> None:
+    host = _settled(case)
+    made = plan_for(host, case.new, case.scripts)
+    _forbid_two_owners(host)
+    host.calls, host.faults = 0, {call: "kill"}
+    try:
+        carry_out(host, made)
+        event("ended before it was killed")
+    except Killed:
+        event("killed")
+    host.faults = {}
+    target = case.new if forwards else case.old
+    outcome = roll_out(host, target)
+    assert outcome.failure is None, outcome.message()
+    _runs_exactly(host)
+    _plans_nothing(host, target)
