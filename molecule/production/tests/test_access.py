@@ -13,23 +13,17 @@ import requests
 from letta_client import AuthenticationError, Letta
 
 SCAN = """
-import asyncio, json, sys
+import json, socket, sys
+from concurrent.futures import ThreadPoolExecutor
 
-async def open_port(port, slots):
-    async with slots:
-        try:
-            _, writer = await asyncio.wait_for(asyncio.open_connection(sys.argv[1], port), 2)
-        except (OSError, asyncio.TimeoutError):
-            return None
-        writer.close()
-        return port
+def answers(port):
+    with socket.socket() as client:
+        client.settimeout(1)
+        return client.connect_ex((sys.argv[1], port)) == 0
 
-async def main():
-    slots = asyncio.Semaphore(500)
-    found = await asyncio.gather(*(open_port(port, slots) for port in range(1, 65536)))
-    print(json.dumps([port for port in found if port]))
-
-asyncio.run(main())
+ports = range(1, 65536)
+with ThreadPoolExecutor(64) as pool:
+    print(json.dumps([port for port, open in zip(ports, pool.map(answers, ports, chunksize=512)) if open]))
 """
 
 
