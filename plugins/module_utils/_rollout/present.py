@@ -6,19 +6,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from . import compose_cli, core_yaml, engine, evidence, plan, release, report, resources, rollout, spec
+from . import compose_cli, core_yaml, evidence, plan, release, report, resources, rollout, spec
 from .clock import MonotonicClock
+from .engine import Engine
 from .errors import ComposeError, EngineError, Interrupted, PlanError, SpecError
 from .interrupts import SignalInterrupts
 
-try:
-    import docker
-except ImportError:
-    docker = None  # type: ignore[assignment]
 try:
     import yaml
 except ImportError:
@@ -27,14 +26,14 @@ except ImportError:
 
 def run(module: Any) -> None:
     """Carry the module out. Ends in exit_json or fail_json."""
-    for name, package, library in (("docker", "python3-docker", docker), ("PyYAML", "python3-yaml", yaml)):
-        if library is None:
-            module.fail_json(
-                msg=f"the Python library {name} is missing on this host (package {package} on Debian and Ubuntu)"
-            )
+    if yaml is None:
+        _fail_without(module, "PyYAML", "python3-yaml")
     interrupts = SignalInterrupts()
     try:
-        result = _Present(module, interrupts).run()
+        with ThreadPoolExecutor(max_workers=1) as background:
+            result = _Present(module, interrupts, background.submit(_connect)).run()
+    except ImportError as error:
+        _fail_without(module, f"docker ({error})", "python3-docker")
     except (SpecError, PlanError, ComposeError, EngineError, Interrupted) as error:
         module.fail_json(msg=f"{error}. No container was changed.")
     if result.pop("failed", False):
@@ -42,9 +41,23 @@ def run(module: Any) -> None:
     module.exit_json(**result)
 
 
+def _fail_without(module: Any, library: str, package: str) -> None:
+    module.fail_json(
+        msg=f"the Python library {library} is missing on this host (package {package} on Debian and Ubuntu)"
+    )
+
+
+def _connect() -> Engine:
+    """Connect to the engine. Loading the SDK takes longer than Compose needs to say what the project is."""
+    from .docker_engine import DockerEngine  # noqa: PLC0415  in the background, while Compose is at work
+
+    return DockerEngine()
+
+
 class _Present:
-    def __init__(self, module: Any, interrupts: SignalInterrupts) -> None:
+    def __init__(self, module: Any, interrupts: SignalInterrupts, connecting: Future[Engine]) -> None:
         self._module = module
+        self._connecting = connecting
         self._interrupts = interrupts
         self._params = module.params
         self._clock = MonotonicClock()
@@ -60,43 +73,51 @@ class _Present:
         draft = self._scratch_file(definition)
         files = (draft,) if draft else tuple(self._absolute(self._params["files"]))
         compose = self._compose(files)
-        compose.version()
-        config = compose.config()
+        config = self._config(compose)
         project = spec.parse(config, self._overrides)
+        hashes = compose.hashes(config)
         store = release.Store(str(Path(self._params["state_dir"]) / project.name))
+        docker_engine = self._connecting.result()
         if self._module.check_mode:
-            return self._planned(compose, config, project, store)
+            made = self._plan(compose, docker_engine, project, hashes, store)
+            return self._planned(made, store)
         with store.lock(self._params["lock_timeout"], self._clock) as self._lock:
-            return self._carry_out(compose, config, project, store, definition)
+            if definition is not None:
+                compose = self._compose((store.stage(definition),))
+            pulled = self._pull(compose, project, docker_engine)
+            made = self._plan(compose, docker_engine, project, hashes, store)
+            result = self._carry_out(made, compose, docker_engine, store)
+            result["changed"] = made.changes or pulled
+            if not result.get("failed"):
+                store.commit(config)
+                if definition is not None:
+                    result["changed"] = self._install(definition) or result["changed"]
+                    store.forget_releases_but(compose.files[0])
+            return result
 
-    def _planned(
-        self, compose: compose_cli.ComposeCli, config: str, project: spec.Project, store: release.Store
-    ) -> dict[str, Any]:
-        made, _docker_engine = self._plan(compose, config, project, store)
+    def _config(self, compose: compose_cli.ComposeCli) -> str:
+        try:
+            return compose.config()
+        except ComposeError:
+            # Where Compose is missing or too old, this says it better.
+            compose.version()
+            raise
+
+    def _planned(self, made: plan.Plan, store: release.Store) -> dict[str, Any]:
         result = self._result(made, store)
         result["changed"] = made.changes or self._install_is_due(self._definition())
         result["services"] = [rollout.describe(step) for step in made.services]
         return result
 
     def _carry_out(
-        self,
-        compose: compose_cli.ComposeCli,
-        config: str,
-        project: spec.Project,
-        store: release.Store,
-        definition: str | None,
+        self, made: plan.Plan, compose: compose_cli.ComposeCli, docker_engine: Engine, store: release.Store
     ) -> dict[str, Any]:
-        if definition is not None:
-            staged = store.stage(definition)
-            compose = self._compose((staged,))
-        pulled = self._pull(compose, project, engine.DockerEngine())
-        made, docker_engine = self._plan(compose, config, project, store)
         run = rollout.Rollout(
             plan=made,
             engine=docker_engine,
             compose=compose,
             clock=self._clock,
-            redact=evidence.redactor(self._secrets(project)),
+            redact=evidence.redactor(self._secrets(made.project)),
             log_lines=self._params["log_lines"],
             interrupts=self._interrupts,
         )
@@ -104,23 +125,21 @@ class _Present:
             outcome = run.run()
         result = self._result(made, store)
         result.update(outcome=outcome.outcome, services=list(outcome.services), seconds=round(outcome.seconds, 2))
-        result["changed"] = made.changes or pulled
         for problem in outcome.problems:
             self._module.warn(problem)
         if outcome.failure:
             result.update(failed=True, msg=outcome.message(), failure=asdict(outcome.failure))
             result.update(serving=list(outcome.serving), problems=list(outcome.problems))
-            return result
-        store.commit(config)
-        if definition is not None:
-            result["changed"] = self._install(definition) or result["changed"]
-            store.forget_releases_but(staged)
         return result
 
     def _plan(
-        self, compose: compose_cli.ComposeCli, config: str, project: spec.Project, store: release.Store
-    ) -> tuple[plan.Plan, engine.DockerEngine]:
-        docker_engine = engine.DockerEngine()
+        self,
+        compose: compose_cli.ComposeCli,
+        docker_engine: Engine,
+        project: spec.Project,
+        hashes: Mapping[str, str],
+        store: release.Store,
+    ) -> plan.Plan:
         conflicts = resources.conflicts(project, docker_engine.network, docker_engine.volume)
         if conflicts:
             raise PlanError("; ".join(conflicts))
@@ -132,7 +151,7 @@ class _Present:
         made = plan.make_plan(
             project=project,
             containers=containers,
-            hashes=compose.hashes(config),
+            hashes=hashes,
             images={service.image: docker_engine.image_id(service.image) for service in project.services.values()},
             committed=store.committed(),
             remove_orphans=self._params["remove_orphans"],
@@ -140,11 +159,14 @@ class _Present:
         missing = sorted({step.service.image for step in made.services if step.create and step.image_id is None})
         if missing and (self._params["pull"] == "never" or not self._module.check_mode):
             raise PlanError(f"image {', '.join(missing)} is not on this host, and was not to be pulled")
+        if made.changes:
+            # What has nothing to do need not wait for this.
+            compose.version()
         for warning in made.warnings:
             self._module.warn(warning)
-        return made, docker_engine
+        return made
 
-    def _pull(self, compose: compose_cli.ComposeCli, project: spec.Project, docker_engine: engine.Engine) -> bool:
+    def _pull(self, compose: compose_cli.ComposeCli, project: spec.Project, docker_engine: Engine) -> bool:
         """Pull what the policy says; gives whether an image came or changed."""
         wanted = []
         before = {}

@@ -1,0 +1,151 @@
+# Copyright: agentfleet.letta contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The engine by the Docker SDK for Python (>= 5.0, Debian 12's).
+
+A module of its own, because importing the SDK takes a third of a second: who wants it can do something else meanwhile.
+"""
+
+from __future__ import annotations
+
+import queue
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import docker
+import docker.errors
+import docker.utils
+import requests
+
+from .engine import Watch
+from .errors import EngineError
+from .observe import PROJECT, Container, container
+
+# What one answer of the engine may take, in seconds, beyond what the request itself waits for.
+_ANSWER = 60
+
+
+class DockerEngine:
+    """engine.Engine on the engine that the environment names, by default this host's."""
+
+    def __init__(self) -> None:
+        try:
+            self._api = docker.APIClient(version="auto", timeout=_ANSWER, **docker.utils.kwargs_from_env())
+        except docker.errors.DockerException as error:
+            raise EngineError(
+                f"the Docker engine does not answer: {error}. Is it running, and may this user reach its socket?"
+            ) from error
+
+    def containers(self, project: str) -> list[Container]:
+        with _translated("list containers"):
+            found = self._api.containers(all=True, filters={"label": f"{PROJECT}={project}"})
+        inspected = (self.inspect(item["Id"]) for item in found)
+        # Containers of `docker compose run` are a person's, not the project's.
+        return [item for item in inspected if item is not None and not item.oneoff]
+
+    def inspect(self, container_id: str) -> Container | None:
+        answer = self._found("inspect a container", self._api.inspect_container, container_id)
+        return None if answer is None else container(answer)
+
+    def image_id(self, reference: str) -> str | None:
+        answer = self._found(f"inspect image {reference}", self._api.inspect_image, reference)
+        return None if answer is None else str(answer["Id"])
+
+    def tag(self, image_id: str, reference: str) -> None:
+        repository, tag = docker.utils.parse_repository_tag(reference)
+        with _translated(f"tag {reference}"):
+            self._api.tag(image_id, repository, tag or "latest", force=True)
+
+    def network(self, name: str) -> dict[str, Any] | None:
+        answer: dict[str, Any] | None = self._found(f"inspect network {name}", self._api.inspect_network, name)
+        return answer
+
+    def volume(self, name: str) -> dict[str, Any] | None:
+        answer: dict[str, Any] | None = self._found(f"inspect volume {name}", self._api.inspect_volume, name)
+        return answer
+
+    def start(self, container_id: str) -> None:
+        with _translated("start a container"):
+            self._api.start(container_id)
+
+    def stop(self, container_id: str, grace: int) -> None:
+        with _translated("stop a container"):
+            self._api.stop(container_id, timeout=grace)
+
+    def set_restart_policy(self, container_id: str, policy: tuple[str, int]) -> None:
+        name, retries = policy
+        restart_policy: Any = {"Name": name, "MaximumRetryCount": retries}
+        with _translated("set a restart policy"):
+            self._api.update_container(container_id, restart_policy=restart_policy)
+
+    def remove(self, container_id: str) -> None:
+        self._found("remove a container", lambda found: self._api.remove_container(found, v=False), container_id)
+
+    def logs(self, container_id: str, lines: int) -> list[str]:
+        output = self._found(
+            "read logs",
+            lambda found: self._api.logs(found, stdout=True, stderr=True, tail=lines),
+            container_id,
+        )
+        return (output or b"").decode("utf-8", "replace").splitlines()
+
+    @contextmanager
+    def watch(self, project: str) -> Iterator[Watch]:
+        with _translated("subscribe to events"):
+            stream = self._api.events(decode=True, filters={"type": "container", "label": f"{PROJECT}={project}"})
+        watch = _EventWatch(stream)
+        try:
+            yield watch
+        finally:
+            watch.close()
+
+    @staticmethod
+    def _found(what: str, call: Any, name: str) -> Any:
+        """Call with `name`; None when the engine does not know it."""
+        with _translated(what):
+            try:
+                return call(name)
+            except docker.errors.NotFound:
+                return None
+
+
+class _EventWatch:
+    """Reads the event stream in a thread. A stream that ends only costs promptness: waits then last their time."""
+
+    def __init__(self, stream: Any) -> None:
+        self._stream = stream
+        self._events: queue.SimpleQueue[None] = queue.SimpleQueue()
+        threading.Thread(target=self._read, daemon=True).start()
+
+    def _read(self) -> None:
+        try:
+            for event in self._stream:
+                # Each probe's exec_create, exec_start and exec_die say nothing of the container's state.
+                if not event.get("Action", "").startswith("exec_"):
+                    self._events.put(None)
+        except (docker.errors.DockerException, requests.RequestException, OSError, ValueError):
+            return
+
+    def wait(self, seconds: float) -> None:
+        try:
+            self._events.get(timeout=max(seconds, 0.0))
+        except queue.Empty:
+            return
+        while not self._events.empty():
+            self._events.get()
+
+    def close(self) -> None:
+        self._stream.close()
+
+
+@contextmanager
+def _translated(what: str) -> Iterator[None]:
+    try:
+        yield
+    except docker.errors.APIError as error:
+        raise EngineError(f"{what}: {error.explanation or error}") from error
+    except (docker.errors.DockerException, requests.RequestException) as error:
+        raise EngineError(f"{what}: {error}") from error
