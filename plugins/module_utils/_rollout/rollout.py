@@ -10,22 +10,20 @@ that rollback knows exactly what to undo: by container id, services in reverse o
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterable
+from dataclasses import dataclass, field
 from typing import Any
 
 from . import evidence, gate
 from .clock import Clock
 from .compose_cli import Compose
-from .engine import Engine, Watch
+from .engine import Engine
 from .errors import ComposeError, EngineError, Interrupted
 from .interrupts import Interrupts
 from .observe import Container
 from .plan import Plan, ServicePlan
+from .prover import Halt, Prover
 from .spec import Policy
-
-# The event stream gives promptness; a look at the containers at least this often gives certainty. Seconds.
-_LOOK = 1.0
 
 
 @dataclass(frozen=True)
@@ -55,14 +53,6 @@ class Outcome:
             f"{self.failure.sentence()}. The rollback failed too: {'; '.join(self.problems)}. "
             "Look at `docker compose ps -a` and run this again when that is mended."
         )
-
-
-class _Halt(Exception):
-    """Ends the way forward."""
-
-    def __init__(self, failure: evidence.Failure) -> None:
-        super().__init__(failure.sentence())
-        self.failure = failure
 
 
 @dataclass
@@ -96,14 +86,13 @@ class Rollout:
 
     def __post_init__(self) -> None:
         self._records: list[_Record] = []
-        # What passed its gate, as it was then: from there on it may neither stop nor restart.
-        self._proven: dict[str, Container] = {}
-        self._watch: Watch
+        self._prover: Prover
 
     def run(self) -> Outcome:
         """Roll out. Gives the outcome; a failure is in it, not raised."""
         began = self.clock.now()
-        with self.engine.watch(self.plan.project.name) as self._watch:
+        with self.engine.watch(self.plan.project.name) as watch:
+            self._prover = Prover(self.engine, self.clock, watch, self.interrupts, self.redact, self.log_lines)
             failure = self._go_forward()
             if failure is not None:
                 return self._roll_back(failure, began)
@@ -124,8 +113,8 @@ class Rollout:
             for record in self._records:
                 # One that passed may have died while others were proven, and after this nothing leads back.
                 if not record.step.service.one_shot:
-                    self._prove(record.step, [*record.created, *(c.id for c in record.step.watch)], 0.0)
-        except _Halt as halt:
+                    self._prover.prove(record.step, [*record.created, *(c.id for c in record.step.watch)], 0.0)
+        except Halt as halt:
             return halt.failure
         except Interrupted as signal:
             return evidence.Failure("", "", "interrupted", str(signal))
@@ -155,7 +144,7 @@ class Rollout:
                 record.started.append(container)
             if container.restart_policy != step.service.restart_policy:
                 self.engine.set_restart_policy(container.id, step.service.restart_policy)
-        self._prove(step, [container.id for container in step.watch], step.service.policy.stable)
+        self._prover.prove(step, [container.id for container in step.watch], step.service.policy.stable)
         record.repaired = True
 
     def _run_once(self, record: _Record) -> None:
@@ -166,7 +155,7 @@ class Rollout:
                 self.engine.stop(container.id, container.stop_timeout)
         if record.step.create:
             self._create(record, record.step.create)
-            self._prove(record.step, record.created, 0.0)
+            self._prover.prove(record.step, record.created, 0.0)
 
     def _replace(self, record: _Record) -> None:
         """Batch by batch: no more old ones are stopped than new ones are proven, or about to take their place."""
@@ -186,11 +175,11 @@ class Rollout:
                 self._stop(record, leaving)
             if size:
                 self._create(record, size)
-                self._prove(step, record.created, policy.stable)
+                self._prover.prove(step, record.created, policy.stable)
             if step.order == "start_first":
                 self._stop(record, leaving)
             if size and policy.monitor:
-                self._prove(step, record.created, policy.monitor)
+                self._prover.prove(step, record.created, policy.monitor)
             if to_create and policy.delay:
                 self.clock.sleep(policy.delay)
 
@@ -209,10 +198,10 @@ class Rollout:
         touched += [container.name for container in new if container.service != service.name]
         if touched or len(new) != count:
             detail = f"Compose was to create {count} of this service alone; it made {len(new)} and touched {touched}"
-            raise _Halt(evidence.Failure(service.name, "", "create", detail))
+            raise Halt(evidence.Failure(service.name, "", "create", detail))
         if service.policy.no_healthcheck == "fail" and not service.one_shot and not new[0].healthcheck:
             detail = "has no healthcheck, and x-rollout.no_healthcheck is fail"
-            raise _Halt(evidence.Failure(service.name, new[0].name, "create", detail))
+            raise Halt(evidence.Failure(service.name, new[0].name, "create", detail))
 
     def _enter_created(self, record: _Record) -> dict[str, Container]:
         """Enter what came since the last create began; gives all containers of the project by id."""
@@ -223,65 +212,6 @@ class Rollout:
                 record.created.append(container.id)
                 record.created_names.append(container.name)
         return after
-
-    def _prove(self, step: ServicePlan, ids: Sequence[str], stable: float, at_least: float = 0.0) -> None:
-        """Start what does not run and wait until all have passed the gate together; _Halt when one fails.
-
-        They have `at_least` so many seconds for it, whatever the policy says.
-        """
-        gates: dict[str, gate.Gate] = {}
-        last: dict[str, Container] = {}
-        for container_id in ids:
-            container = self._inspect(step, container_id)
-            last[container_id] = container
-            service = step.service
-            timeout = max(gate.patience(service.policy, container, service.one_shot), at_least)
-            gates[container_id] = gate.open_gate(container, service.one_shot, self.clock.now(), timeout, stable)
-            if container_id in self._proven:
-                proven = self._proven[container_id]
-                gates[container_id] = replace(
-                    gates[container_id], started_at=proven.started_at, restarts=proven.restart_count
-                )
-            elif not container.running:
-                self._start(container)
-        while True:
-            now, until, waiting = self.clock.now(), float("inf"), False
-            for container_id in ids:
-                container_now = self.engine.inspect(container_id)
-                last[container_id] = container_now or last[container_id]
-                gates[container_id], verdict = gate.judge(gates[container_id], container_now, now)
-                if isinstance(verdict, gate.Failed):
-                    raise _Halt(self._evidence(last[container_id], verdict))
-                if isinstance(verdict, gate.Pending):
-                    waiting, until = True, min(until, verdict.until)
-            if not waiting:
-                self._proven.update(last)
-                return
-            self._watch.wait(min(_LOOK, until - now))
-            self.interrupts.check()
-
-    def _inspect(self, step: ServicePlan, container_id: str) -> Container:
-        container = self.engine.inspect(container_id)
-        if container is None:
-            detail = "a container was removed by somebody else in the middle of the rollout"
-            raise _Halt(evidence.Failure(step.service.name, "", "exited", detail))
-        return container
-
-    def _start(self, container: Container) -> None:
-        try:
-            self.engine.start(container.id)
-        except EngineError as error:
-            raise _Halt(
-                evidence.of_container(container, "create", f"could not be started: {error}", (), self.redact)
-            ) from error
-
-    def _evidence(self, container: Container, verdict: gate.Failed) -> evidence.Failure:
-        try:
-            logs = self.engine.logs(container.id, self.log_lines)
-        except EngineError:
-            # The verdict stands without them, and a container that is gone has none.
-            logs = []
-        return evidence.of_container(container, verdict.reason, verdict.detail, logs, self.redact)
 
     def _stop(self, record: _Record, containers: Iterable[Container]) -> None:
         for container in containers:
@@ -313,7 +243,7 @@ class Rollout:
                 if record is self._records[-1]:
                     self._enter_created(record)
                 self._undo(record)
-            except (_Halt, EngineError) as error:
+            except (Halt, EngineError) as error:
                 problems.append(f"{record.step.service.name}: {self.redact(str(error))}")
         for step in self.plan.services:
             try:
@@ -351,15 +281,15 @@ class Rollout:
         for container in record.stopped:
             try:
                 self.engine.set_restart_policy(container.id, container.restart_policy)
-                if not self._inspect(record.step, container.id).running:
-                    self._start(container)
+                if not self._prover.inspect(record.step, container.id).running:
+                    self._prover.start(container)
                 started.append(container)
-            except (_Halt, EngineError) as error:
+            except (Halt, EngineError) as error:
                 refused.append(str(error))
         served = [container for container in started if container.serving]
         # A timeout too short for the new ones is no reason to give the old ones up.
         usual = (gate.patience(Policy(), container, record.step.service.one_shot) for container in served)
-        self._prove(record.step, [container.id for container in served], 0.0, at_least=max(usual, default=0.0))
+        self._prover.prove(record.step, [container.id for container in served], 0.0, at_least=max(usual, default=0.0))
         if refused:
             raise EngineError("; ".join(refused))
 
