@@ -70,6 +70,11 @@ molecule: setup-test ## Whole deployments on fresh test hosts (SCENARIO: one of 
 	@files/local/engine start
 	tests/tools/molecule $(SCENARIO)
 
+.PHONY: chaos
+chaos: setup-test ## Interrupt and kill rollouts, and see the next run finish them or undo them
+	@files/local/engine start
+	pytest tests/integration/compose_rollout/test_interruption.py $(PYTEST_ARGS)
+
 .PHONY: bench
 bench: setup-test ## What a rollout with nothing to do costs, beside community.docker's (BENCH_ARGS: the bench's)
 	@files/local/engine start
