@@ -8,7 +8,7 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 module: compose_rollout
 short_description: Roll a Docker Compose project out, health-gated, with automatic rollback
-version_added: 1.0.0
+version_added: 0.1.0
 author:
   - agentfleet.letta contributors (@agentfleet)
 description:

@@ -15,14 +15,19 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-import docker
-import docker.errors
-import docker.utils
-import requests
-
 from .engine import Watch
 from .errors import EngineError
 from .observe import PROJECT, Container, container
+
+try:
+    import docker
+    import docker.errors
+    import docker.utils
+    import requests
+except ImportError as error:
+    _MISSING: ImportError | None = error
+else:
+    _MISSING = None
 
 # What one answer of the engine may take, in seconds, beyond what the request itself waits for.
 _ANSWER = 60
@@ -32,6 +37,8 @@ class DockerEngine:
     """engine.Engine on the engine that the environment names, by default this host's."""
 
     def __init__(self) -> None:
+        if _MISSING is not None:
+            raise _MISSING
         try:
             self._api = docker.APIClient(version="auto", timeout=_ANSWER, **docker.utils.kwargs_from_env())
         except docker.errors.DockerException as error:
