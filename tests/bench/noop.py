@@ -5,7 +5,8 @@
 """How long a task takes that has nothing to do: compose_rollout beside docker_compose_v2 and ping.
 
 All three run as tasks of one play on one host over a local connection, in turns, on the same deployed project, so that
-whatever else the machine does hits them alike. A task's time is Ansible's own, from its start to its end, fork,
+whatever else the machine does hits them alike. Python keeps its bytecode, as it does on a host: libraries that are
+compiled in every task would be what is measured. A task's time is Ansible's own, from its start to its end, fork,
 transfer and result included.
 
     tests/bench/noop.py --runs 20 --json noop.json
@@ -135,6 +136,8 @@ def main() -> int:
             "ANSIBLE_COLLECTIONS_PATH": scratch,
             "ANSIBLE_STDOUT_CALLBACK": "ansible.posix.json",
             "ANSIBLE_CALLBACK_RESULT_FORMAT": "json",
+            "PYTHONDONTWRITEBYTECODE": "",
+            "PYTHONPYCACHEPREFIX": str(ROOT / ".cache" / "bench" / "pycache"),
         }
         try:
             times = measure(play, environment)

@@ -7,8 +7,6 @@
 from __future__ import annotations
 
 import signal
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any, Protocol
 
 from .errors import Interrupted
@@ -51,11 +49,6 @@ class SignalInterrupts:
         for number in _SIGNALS:
             signal.signal(number, signal.SIG_IGN)
 
-    @contextmanager
-    def deferred(self) -> Iterator[None]:
-        """Within this, a signal waits for the next check: an effect that has begun is finished and recorded."""
+    def defer(self) -> None:
+        """From here on a signal waits for the next check: an effect that has begun is finished and recorded."""
         self._deferred = True
-        try:
-            yield
-        finally:
-            self._deferred = False

@@ -121,8 +121,9 @@ class _Present:
             log_lines=self._params["log_lines"],
             interrupts=self._interrupts,
         )
-        with self._interrupts.deferred():
-            outcome = run.run()
+        # Until the process ends: what is proven is also recorded and installed.
+        self._interrupts.defer()
+        outcome = run.run()
         result = self._result(made, store)
         result.update(outcome=outcome.outcome, services=list(outcome.services), seconds=round(outcome.seconds, 2))
         for problem in outcome.problems:

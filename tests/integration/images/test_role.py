@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import socket
 import subprocess
@@ -12,12 +13,11 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import docker
 import pytest
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-
-    import docker
 
     from .conftest import RoleRun
 
@@ -192,7 +192,9 @@ def published(engine: docker.DockerClient, images: dict[str, str], registry: str
     for image in engine.images.list(name=name):
         for reference in [*image.tags, *image.attrs["RepoDigests"]]:
             if reference.startswith(name):
-                engine.images.remove(reference, noprune=True)
+                # An image's digest goes with its last tag.
+                with contextlib.suppress(docker.errors.ImageNotFound):
+                    engine.images.remove(reference, noprune=True)
 
 
 @pytest.mark.parametrize("by", ["tag", "digest"])

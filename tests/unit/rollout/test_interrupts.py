@@ -39,32 +39,32 @@ def test_while_nothing_was_changed_a_signal_ends_the_run_at_once(
 
 def test_an_effect_that_has_begun_is_finished_first(interrupts: SignalInterrupts) -> None:
     done = []
-    with interrupts.deferred():
-        send(signal.SIGTERM)
-        done.append("effect")
-        with pytest.raises(Interrupted):
-            interrupts.check()
+    interrupts.defer()
+    send(signal.SIGTERM)
+    done.append("effect")
+    with pytest.raises(Interrupted):
+        interrupts.check()
     assert done == ["effect"]
 
 
 def test_a_second_signal_is_not_heard(interrupts: SignalInterrupts) -> None:
-    with interrupts.deferred():
-        send(signal.SIGTERM)
-        with pytest.raises(Interrupted):
-            interrupts.check()
-        send(signal.SIGINT)
+    interrupts.defer()
+    send(signal.SIGTERM)
+    with pytest.raises(Interrupted):
         interrupts.check()
+    send(signal.SIGINT)
+    interrupts.check()
 
 
 def test_on_the_way_back_no_signal_is_heard(interrupts: SignalInterrupts) -> None:
-    with interrupts.deferred():
-        send(signal.SIGHUP)
-        interrupts.ignore()
-        send(signal.SIGTERM)
-        interrupts.check()
+    interrupts.defer()
+    send(signal.SIGHUP)
+    interrupts.ignore()
+    send(signal.SIGTERM)
+    interrupts.check()
 
 
 def test_without_a_signal_the_run_goes_on(interrupts: SignalInterrupts) -> None:
     interrupts.check()
-    with interrupts.deferred():
-        interrupts.check()
+    interrupts.defer()
+    interrupts.check()
