@@ -48,6 +48,14 @@ class Host:
 
 
 @dataclass(frozen=True)
+class Deployment:
+    """How a run of the deployment playbook ended."""
+
+    succeeded: bool
+    said: str
+
+
+@dataclass(frozen=True)
 class Stack:
     """The stack on a host, as its clients and its operator see it."""
 
@@ -88,10 +96,19 @@ class Stack:
         psql = ["psql", "--username=letta", "--dbname=letta", "--tuples-only", "--no-align", f"--command={sql}"]
         return self.host.run("docker", "exec", self.container("letta_db"), *psql)
 
-    def deploy(self, **variables: object) -> subprocess.CompletedProcess[str]:
-        """Run the deployment playbook again, with some variables changed."""
-        argv = ["ansible-playbook", "-i", self.inventory, "-e", json.dumps(variables), "playbooks/deploy.yml"]
-        return subprocess.run(argv, cwd=PROJECT, capture_output=True, text=True, check=False)
+    def deploy(self, **variables: object) -> Deployment:
+        """Run the deployment playbook again, with some variables changed and the settings that an operator has."""
+        done = subprocess.run(
+            ["ansible-playbook", "-i", self.inventory, "-e", json.dumps(variables), "playbooks/deploy.yml"],
+            cwd=PROJECT,
+            env={**os.environ, "ANSIBLE_CONFIG": str(PROJECT / "ansible.cfg")},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            check=False,
+        )
+        # Ansible folds long lines.
+        return Deployment(succeeded=done.returncode == 0, said=" ".join(done.stdout.split()))
 
     def wait_until_healthy(self, seconds: float = 180) -> None:
         """Wait until the server answers through the front door."""

@@ -39,7 +39,7 @@ def test_the_agent_is_there_after_the_server_was_replaced(stack, agent):
     before = stack.container("letta_server"), stack.container("letta_db")
     environment = {"VLLM_API_BASE": "http://llm.test:8000/v1", "LETTA_LOGGING_JSON_LOGGING": "true"}
     deployed = stack.deploy(letta_stack_environment=environment)
-    assert deployed.returncode == 0, deployed.stdout
+    assert deployed.succeeded, deployed.said
     assert stack.container("letta_server") != before[0], "the server was not replaced"
     assert stack.container("letta_db") == before[1], "the database was replaced for nothing"
     assert agent.id in listed(stack)
