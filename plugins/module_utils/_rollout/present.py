@@ -188,7 +188,7 @@ class _Present:
     def _result(self, made: plan.Plan, store: release.Store) -> dict[str, Any]:
         result: dict[str, Any] = {"plan": report.lines(made)}
         if self._module._diff:
-            result["diff"] = report.diff(made, store.committed())
+            result["diff"] = [{"prepared": report.text(made)}, report.diff(made, store.committed())]
         return result
 
     def _compose(self, files: tuple[str, ...]) -> compose_cli.ComposeCli:

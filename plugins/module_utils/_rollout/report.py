@@ -31,6 +31,11 @@ def lines(plan: Plan) -> list[str]:
     return told
 
 
+def text(plan: Plan) -> str:
+    """The lines as one block, empty where nothing happens."""
+    return "".join(f"plan: {line}\n" for line in lines(plan))
+
+
 def _phrase(step: ServicePlan) -> str:
     if step.action == "create":
         return f"{step.create} new ({'; '.join(step.reasons)})"

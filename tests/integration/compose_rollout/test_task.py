@@ -31,6 +31,8 @@ def test_diff_shows_before_and_after_and_hides_values_that_may_be_secret(project
 
     shown = project.task("--check", "--diff").output
 
+    assert "plan: web: 1 new, start_first, in place of" in shown
+    assert "cpu_shares: 512 -> 256" in shown
     assert "-  cpu_shares: 512" in shown
     assert "+  cpu_shares: 256" in shown
     assert "API_KEY: hidden:" in shown

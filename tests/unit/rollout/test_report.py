@@ -51,6 +51,11 @@ def test_a_one_shot_and_an_orphan_are_told_in_the_order_in_which_they_come() -> 
 
 def test_nothing_to_do_is_no_line() -> None:
     assert report.lines(made(samples.project(web={}), running())) == []
+    assert report.text(made(samples.project(web={}), running())) == ""
+
+
+def test_a_diff_begins_with_the_plan() -> None:
+    assert report.text(made(samples.project(web={}))) == "plan: web: 1 new (it has no container)\n"
 
 
 def difference(committed: dict[str, Any], *containers: Any, **config: Any) -> tuple[Any, Any]:
