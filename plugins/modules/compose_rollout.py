@@ -202,7 +202,7 @@ failure:
       description: The container's name, empty where none is to blame.
       type: str
     reason:
-      description: V(create), V(exited), V(restarting), V(oom), V(unhealthy), V(timeout) or V(interrupted).
+      description: V(create), V(exited), V(restarting), V(oom), V(unhealthy), V(timeout), V(commit) or V(interrupted).
       type: str
     detail:
       description: The reason in words.

@@ -16,7 +16,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from .engine import Watch
-from .errors import EngineError
+from .errors import EngineError, EngineUnreachable
 from .observe import PROJECT, Container, container
 
 try:
@@ -155,4 +155,4 @@ def _translated(what: str) -> Iterator[None]:
     except docker.errors.APIError as error:
         raise EngineError(f"{what}: {error.explanation or error}") from error
     except (docker.errors.DockerException, requests.RequestException) as error:
-        raise EngineError(f"{what}: {error}") from error
+        raise EngineUnreachable(f"{what}: {error}") from error

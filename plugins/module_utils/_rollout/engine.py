@@ -12,7 +12,10 @@ from .observe import Container
 
 
 class Engine(Protocol):
-    """The effects of a rollout on containers. All raise EngineError when the engine refuses."""
+    """The effects of a rollout on containers.
+
+    All raise EngineError when the engine refuses, and its subclass EngineUnreachable when it is not there.
+    """
 
     def containers(self, project: str) -> list[Container]:
         """Give all containers of a project, stopped ones too."""

@@ -23,5 +23,9 @@ class EngineError(Exception):
     """The engine refused or did not answer; the text is its own."""
 
 
+class EngineUnreachable(EngineError):
+    """The engine did not answer at all: it restarts, or is gone."""
+
+
 class Interrupted(Exception):
     """A signal asked the run to end."""

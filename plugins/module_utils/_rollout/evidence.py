@@ -26,7 +26,7 @@ _URL_PASSWORD = re.compile(r"://[^/:@\s]*:([^/@\s]+)@")
 class Failure:
     """Why a rollout stopped.
 
-    `reason` is one of create, exited, restarting, oom, unhealthy, timeout, interrupted.
+    `reason` is one of create, exited, restarting, oom, unhealthy, timeout, commit, interrupted.
     """
 
     service: str

@@ -45,9 +45,10 @@ class SignalInterrupts:
             raise Interrupted(message)
 
     def ignore(self) -> None:
-        self._pending = None
+        # In this order: a signal in between would be pending again.
         for number in _SIGNALS:
             signal.signal(number, signal.SIG_IGN)
+        self._pending = None
 
     def defer(self) -> None:
         """From here on a signal waits for the next check: an effect that has begun is finished and recorded."""

@@ -6,7 +6,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import asdict
 from pathlib import Path
@@ -34,7 +34,7 @@ def run(module: Any) -> None:
             result = _Present(module, interrupts, background.submit(_connect)).run()
     except ImportError as error:
         _fail_without(module, f"docker ({error})", "python3-docker")
-    except (SpecError, PlanError, ComposeError, EngineError, Interrupted) as error:
+    except (SpecError, PlanError, ComposeError, EngineError, Interrupted, OSError) as error:
         module.fail_json(msg=f"{error}. No container was changed.")
     if result.pop("failed", False):
         module.fail_json(**result)
@@ -86,13 +86,20 @@ class _Present:
                 compose = self._compose((store.stage(definition),))
             pulled = self._pull(compose, project, docker_engine)
             made = self._plan(compose, docker_engine, project, hashes, store)
-            result = self._carry_out(made, compose, docker_engine, store)
-            result["changed"] = made.changes or pulled
-            if not result.get("failed"):
+            due = self._install_is_due(definition)
+
+            def commit() -> None:
                 store.commit(config)
-                if definition is not None:
-                    result["changed"] = self._install(definition) or result["changed"]
-                    store.forget_releases_but(compose.files[0])
+                # Last: what was not installed needs no way back.
+                if definition is not None and due:
+                    release.write_atomically(self._installed, definition, 0o640)
+
+            # Told before the commit, after which nothing differs.
+            result = self._result(made, store)
+            result.update(self._carry_out(made, compose, docker_engine, commit))
+            result["changed"] = made.changes or pulled or due
+            if definition is not None and not result.get("failed"):
+                store.forget_releases_but(compose.files[0])
             return result
 
     def _config(self, compose: compose_cli.ComposeCli) -> str:
@@ -110,7 +117,7 @@ class _Present:
         return result
 
     def _carry_out(
-        self, made: plan.Plan, compose: compose_cli.ComposeCli, docker_engine: Engine, store: release.Store
+        self, made: plan.Plan, compose: compose_cli.ComposeCli, docker_engine: Engine, commit: Callable[[], None]
     ) -> dict[str, Any]:
         run = rollout.Rollout(
             plan=made,
@@ -120,12 +127,13 @@ class _Present:
             redact=evidence.redactor(self._secrets(made.project)),
             log_lines=self._params["log_lines"],
             interrupts=self._interrupts,
+            commit=commit,
         )
         # Until the process ends: what is proven is also recorded and installed.
         self._interrupts.defer()
         outcome = run.run()
-        result = self._result(made, store)
-        result.update(outcome=outcome.outcome, services=list(outcome.services), seconds=round(outcome.seconds, 2))
+        result: dict[str, Any] = {"outcome": outcome.outcome, "seconds": round(outcome.seconds, 2)}
+        result["services"] = list(outcome.services)
         for problem in outcome.problems:
             self._module.warn(problem)
         if outcome.failure:
@@ -251,12 +259,6 @@ class _Present:
     @property
     def _installed(self) -> Path:
         return Path(self._params["project_src"]) / "compose.yaml"
-
-    def _install(self, definition: str) -> bool:
-        due = self._install_is_due(definition)
-        if due:
-            release.write_atomically(self._installed, definition, 0o640)
-        return due
 
     def _secrets(self, project: spec.Project) -> list[str]:
         """Give every value that must not be seen in evidence: secret files' contents, secret-named variables."""

@@ -10,7 +10,7 @@ that rollback knows exactly what to undo: by container id, services in reverse o
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -18,12 +18,16 @@ from . import evidence, gate
 from .clock import Clock
 from .compose_cli import Compose
 from .engine import Engine
-from .errors import ComposeError, EngineError, Interrupted
+from .errors import ComposeError, EngineError, EngineUnreachable, Interrupted
 from .interrupts import Interrupts
 from .observe import Container
 from .plan import Plan, ServicePlan
 from .prover import Halt, Prover
 from .spec import Policy
+
+# How long the way back waits for an engine that is not there, and how often it asks. Seconds.
+_ENGINE_RETURNS = 120.0
+_ASK_AGAIN = 1.0
 
 
 @dataclass(frozen=True)
@@ -83,6 +87,8 @@ class Rollout:
     redact: evidence.Redact
     log_lines: int
     interrupts: Interrupts
+    # Records on the host that the new ones are in force; OSError when it cannot.
+    commit: Callable[[], None]
 
     def __post_init__(self) -> None:
         self._records: list[_Record] = []
@@ -96,7 +102,7 @@ class Rollout:
             failure = self._go_forward()
             if failure is not None:
                 return self._roll_back(failure, began)
-        # From here on the new ones serve, and nothing leads back: what fails now is left to the next run.
+        # Committed: the new ones serve, and nothing leads back. What fails now is left to the next run.
         problems = self._remove_replaced()
         return Outcome(
             outcome="deployed" if self.plan.changes else "unchanged",
@@ -114,6 +120,7 @@ class Rollout:
                 # One that passed may have died while others were proven, and after this nothing leads back.
                 if not record.step.service.one_shot:
                     self._prover.prove(record.step, [*record.created, *(c.id for c in record.step.watch)], 0.0)
+            self._commit()
         except Halt as halt:
             return halt.failure
         except Interrupted as signal:
@@ -122,6 +129,13 @@ class Rollout:
             service = self._records[-1].step.service.name if self._records else ""
             return evidence.Failure(service, "", "create", self.redact(str(error)))
         return None
+
+    def _commit(self) -> None:
+        try:
+            self.commit()
+        except OSError as error:
+            detail = f"what is proven cannot be recorded on this host: {error}"
+            raise Halt(evidence.Failure("", "", "commit", detail)) from error
 
     def _carry_out(self, step: ServicePlan) -> None:
         record = _Record(step, self.clock.now())
@@ -151,8 +165,7 @@ class Rollout:
         for container in record.step.retire:
             if container.running:
                 # Left over from a killed run, and of another version. Rollback runs no one-shot again.
-                self.engine.set_restart_policy(container.id, ("no", 0))
-                self.engine.stop(container.id, container.stop_timeout)
+                self._stop_for_good(container)
         if record.step.create:
             self._create(record, record.step.create)
             self._prover.prove(record.step, record.created, 0.0)
@@ -219,9 +232,17 @@ class Rollout:
             if not container.running:
                 continue
             record.stopped.append(container)
-            # With `always` it would come back when the engine restarts before the commit.
+            self._stop_for_good(container)
+
+    def _stop_for_good(self, container: Container) -> None:
+        # With `always` it would come back when the engine restarts before the commit.
+        try:
             self.engine.set_restart_policy(container.id, ("no", 0))
+        except EngineError:
+            # The engine refuses to update a container that dies at that moment, as one in a crash loop does.
             self.engine.stop(container.id, container.stop_timeout)
+            self.engine.set_restart_policy(container.id, ("no", 0))
+        self.engine.stop(container.id, container.stop_timeout)
 
     def _remove_replaced(self) -> tuple[str, ...]:
         problems = []
@@ -240,9 +261,7 @@ class Rollout:
         problems: list[str] = []
         for record in reversed(self._records):
             try:
-                if record is self._records[-1]:
-                    self._enter_created(record)
-                self._undo(record)
+                self._undo_when_the_engine_is_there(record)
             except (Halt, EngineError) as error:
                 problems.append(f"{record.step.service.name}: {self.redact(str(error))}")
         for step in self.plan.services:
@@ -264,6 +283,20 @@ class Rollout:
             problems=tuple(problems),
             acted=any(record.created or record.started or record.stopped for record in self._records),
         )
+
+    def _undo_when_the_engine_is_there(self, record: _Record) -> None:
+        deadline = self.clock.now() + _ENGINE_RETURNS
+        while True:
+            try:
+                if record is self._records[-1]:
+                    self._enter_created(record)
+                self._undo(record)
+            except EngineUnreachable:
+                if self.clock.now() >= deadline:
+                    raise
+                self.clock.sleep(_ASK_AGAIN)
+            else:
+                return
 
     def _undo(self, record: _Record) -> None:
         """Put one service back. Never two owners of one port or data directory: see `order`."""
@@ -298,9 +331,9 @@ class Rollout:
         repaired = () if record.repaired and not record.step.retire else record.started
         for container_id in (*record.created, *(container.id for container in repaired)):
             container = self.engine.inspect(container_id)
-            if container is not None and container.running:
-                self.engine.set_restart_policy(container_id, ("no", 0))
-                self.engine.stop(container_id, container.stop_timeout)
+            # One in a crash loop is seen dead between two lives, so that it does not run says nothing.
+            if container is not None and container.status != "created":
+                self._stop_for_good(container)
         for container in repaired:
             if self.engine.inspect(container.id) is not None:
                 self.engine.set_restart_policy(container.id, container.restart_policy)

@@ -241,15 +241,17 @@ def _policy(where: str, config: Mapping[str, Any], extension: Mapping[str, Any],
 
 
 def _restart_policy(config: Mapping[str, Any]) -> tuple[str, int]:
-    """Give name and maximum retries as Compose hands them to the engine; deploy.restart_policy comes second there."""
-    if config.get("restart"):
-        name, _colon, retries = str(config["restart"]).partition(":")
-        return name, int(retries or 0)
+    """Give name and maximum retries as Compose hands them to the engine: deploy.restart_policy overrides restart.
+
+    Without a condition Compose names none, which the engine takes for "no"
+    (getRestartPolicy in https://github.com/docker/compose/blob/v2.40.3/pkg/compose/create.go).
+    """
     policy = (config.get("deploy") or {}).get("restart_policy")
     if policy is None:
-        return "no", 0
-    name = {"none": "no", "any": "always"}.get(policy.get("condition", "any"), policy.get("condition", "any"))
-    return name, int(policy.get("max_attempts") or 0)
+        name, _colon, retries = str(config.get("restart") or "no").partition(":")
+    else:
+        name, retries = policy.get("condition") or "no", policy.get("max_attempts")
+    return {"none": "no", "any": "always"}.get(name, name), int(retries or 0)
 
 
 def _shared_namespace(value: Any) -> bool:

@@ -21,6 +21,7 @@ from ansible_collections.agentfleet.letta.plugins.module_utils._rollout import c
 from ansible_collections.agentfleet.letta.plugins.module_utils._rollout.errors import (
     ComposeError,
     EngineError,
+    EngineUnreachable,
     Interrupted,
 )
 
@@ -168,9 +169,18 @@ class Host:
     hashes: dict[str, str] = field(default_factory=dict)
     scripts: Mapping[str, Sequence[Script]] = field(default_factory=dict)
     made: dict[str, int] = field(default_factory=dict)
+    disk_full: bool = False
+    done_at_commit: list[str] | None = None
+    # The engine is not there from the first moment to the second.
+    outage: tuple[float, float] | None = None
     born: int = 0
 
     # What a test asks.
+
+    def commit(self) -> None:
+        if self.disk_full:
+            raise OSError(28, "No space left on device")
+        self.done_at_commit = list(self.done)
 
     def of(self, service: str) -> list[Machine]:
         return [machine for machine in self.machines.values() if machine.service == service]
@@ -236,7 +246,7 @@ class Host:
             self._live_until(self.time + min(machine.script.stops_within, grace))
             if machine.status in ("running", "restarting"):
                 machine.end(0 if machine.script.stops_within <= grace else 137)
-            self.done.append(f"stop {machine.name}")
+                self.done.append(f"stop {machine.name}")
 
     def set_restart_policy(self, container_id: str, policy: tuple[str, int]) -> None:
         with self._call("policy"):
@@ -314,6 +324,8 @@ class Host:
     @contextmanager
     def _call(self, what: str, error: type[Exception] = EngineError) -> Iterator[None]:
         self.calls += 1
+        if self.outage and self.outage[0] <= self.time < self.outage[1]:
+            raise EngineUnreachable(f"{what}: connection refused")
         fault = self.faults.get(self.calls)
         if fault == "kill":
             raise Killed
@@ -363,6 +375,7 @@ def carry_out(host: Host, made: plan.Plan) -> rollout.Outcome:
         redact=lambda text: text,
         log_lines=5,
         interrupts=host.signals,
+        commit=host.commit,
     ).run()
 
 

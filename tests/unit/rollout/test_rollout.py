@@ -434,3 +434,58 @@ def test_a_failure_before_anything_was_done_says_so(host: Host) -> None:
     made = plan_for(host, project(web=checked("2")), {})
     host.faults[host.calls + 2] = "refuse"
     assert carry_out(host, made).message() == "web: list: refused. This run had changed nothing; serving: shop-web-1."
+
+
+def test_old_ones_are_removed_after_the_commit_and_not_before(host: Host) -> None:
+    roll_out(host, project(web=checked()))
+    assert after(host, project(web=checked("2"))).outcome == "deployed"
+    assert host.done_at_commit == ["create shop-web-2", "start shop-web-2", "stop shop-web-1"]
+    assert host.done == [*host.done_at_commit, "remove shop-web-1"]
+
+
+def test_what_cannot_be_recorded_is_rolled_back(host: Host) -> None:
+    roll_out(host, project(db=database(), web=checked()))
+    before = host.running()
+    host.disk_full = True
+    outcome = after(host, project(db=database("2"), web=checked("2")))
+    assert outcome.outcome == "rolled_back"
+    assert outcome.failure is not None
+    assert outcome.failure.reason == "commit"
+    assert "No space left on device" in outcome.message()
+    assert host.running() == before
+
+
+def test_the_way_back_waits_for_an_engine_that_restarts(host: Host) -> None:
+    roll_out(host, project(db=database()))
+    before = host.running()
+    host.outage = (host.time + 1.0, host.time + 60.0)
+    outcome = after(host, project(db=database("2")), db=[NEVER_HEALTHY])
+    assert (outcome.outcome, outcome.problems) == ("rolled_back", ())
+    assert host.running() == before
+
+
+def test_an_engine_that_does_not_come_back_makes_it_dirty_and_is_not_waited_for_for_ever(host: Host) -> None:
+    roll_out(host, project(db=database()))
+    host.outage = (host.time + 1.0, float("inf"))
+    outcome = after(host, project(db=database("2")), db=[NEVER_HEALTHY])
+    assert outcome.outcome == "dirty"
+    assert "connection refused" in outcome.message()
+
+
+def test_a_new_one_that_dies_while_it_is_stopped_is_taken_back_all_the_same(
+    host: Host, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Engine 20.10 says "cannot update a stopped container" of one in a crash loop, between its death and its next life."""
+    roll_out(host, project(web=checked()))
+    set_policy, refused = host.set_restart_policy, []
+
+    def refuse_once(container_id: str, policy: tuple[str, int]) -> None:
+        if not refused:
+            refused.append(container_id)
+            raise EngineError("Cannot update container: cannot update a stopped container")
+        set_policy(container_id, policy)
+
+    monkeypatch.setattr(host, "set_restart_policy", refuse_once)
+    outcome = after(host, project(web=checked("2")), web=[NEVER_HEALTHY])
+    assert refused
+    assert (outcome.outcome, outcome.problems) == ("rolled_back", ())

@@ -219,3 +219,19 @@ def test_dependencies_come_before_their_dependants_whatever_the_order_in_the_fil
     for service in project.services.values():
         assert all(places.index(needed) < places.index(service.name) for needed in service.depends_on)
         assert set(service.depends_on) <= set(project.dependencies(service.name))
+
+
+@pytest.mark.parametrize(
+    ("config", "policy"),
+    [
+        ({}, ("no", 0)),
+        ({"restart": "on-failure:3"}, ("on-failure", 3)),
+        ({"restart": "unless-stopped", "deploy": {"restart_policy": {"condition": "any"}}}, ("always", 0)),
+        ({"deploy": {"restart_policy": {"condition": "on-failure", "max_attempts": 2}}}, ("on-failure", 2)),
+        ({"restart": "always", "deploy": {"restart_policy": {"condition": "none"}}}, ("no", 0)),
+        ({"deploy": {"restart_policy": {"max_attempts": 3}}}, ("no", 3)),
+    ],
+)
+def test_deploy_restart_policy_overrides_restart_as_in_compose(config: dict[str, Any], policy: tuple[str, int]) -> None:
+    text = core_yaml.dump({"name": "shop", "services": {"web": {"image": "a:1", **config}}})
+    assert spec.parse(text).services["web"].restart_policy == policy
