@@ -151,3 +151,8 @@ def test_the_server_and_nginx_get_the_time_to_end_the_longest_answer(render):
 def test_python_is_not_process_1_which_would_be_deaf_to_signals_until_it_has_imported_the_server(project):
     assert project["services"]["letta_server"]["init"] is True
     assert project["services"]["migrate"]["init"] is True
+
+
+@pytest.mark.parametrize("name", ["migrate", "letta_server"])
+def test_the_volume_that_lettas_own_image_declares_is_not_made(project, name):
+    assert "/var/lib/postgresql/data:size=1m" in project["services"][name]["tmpfs"]
