@@ -32,7 +32,8 @@ deploy: setup ## Deploy the production stack on this machine (ARGS: ansible-play
 
 .PHONY: undeploy
 undeploy: setup ## Stop the stack; data and secrets stay
-	@ansible-playbook playbooks/remove.yml $(ARGS)
+	@files/local/engine start
+	ansible-playbook playbooks/remove.yml $(ARGS)
 
 .PHONY: purge
 purge: setup ## Stop the stack and delete its data: make purge CONFIRM=letta
@@ -40,6 +41,7 @@ purge: setup ## Stop the stack and delete its data: make purge CONFIRM=letta
 	  echo "This deletes the database and the secrets. To go on, name the stack's project: make purge CONFIRM=letta" >&2
 	  exit 2
 	fi
+	files/local/engine start
 	ansible-playbook playbooks/remove.yml -e letta_stack_remove_data='$(CONFIRM)' $(ARGS)
 
 ##@ Tests

@@ -14,6 +14,9 @@ from urllib.parse import urlsplit
 
 from ansible.errors import AnsibleFilterError
 
+# Ansible blots out each secret wherever it occurs in what a module returns; a short one would occur in names of files.
+SHORTEST_SECRET = 8
+
 DOCUMENTATION = r"""
 name: letta_environment
 short_description: Check and sort the environment of a Letta server
@@ -22,6 +25,7 @@ author:
   - agentfleet.letta contributors
 description:
   - Checks a dictionary of environment variables against the table of those that a Letta server reads.
+  - A secret that is shorter than 8 characters is refused, because it occurs by chance in what is no secret.
   - An unset variable is one that is not in the dictionary. An empty string is refused, because Letta takes it for a
     value.
   - No message of this filter holds a value, so that it can be shown when the value is a secret.
@@ -143,6 +147,11 @@ def _text(value: Any, rule: Mapping[str, Any]) -> tuple[str, str]:
     text = str(value)
     if text != text.strip() or any(ord(character) < 32 or ord(character) == 127 for character in text):
         return "", "must be one line without spaces around it"
+    if rule.get("secret") and len(text) < SHORTEST_SECRET:
+        return "", (
+            f"is a secret of fewer than {SHORTEST_SECRET} characters; give the whole key, or, to a server that wants "
+            "any, a longer one such as not-needed"
+        )
     if kind == "url":
         return text, _url_complaint(text, rule)
     return text, ""

@@ -100,8 +100,8 @@ class SecretFiles:
         """Decide what to write so that each given, generated and required secret is there.
 
         Raises:
-            SecretError: for a bad name, an empty value, a required secret that is nowhere, and a fixed one that would
-                change.
+            SecretError: for a bad name, an empty value, a required secret that is nowhere, a fixed one that would
+                change, and a value that is part of a file's name.
         """
         given = {name: _checked(name, value) for name, value in values.items()}
         required = set(require)
@@ -136,6 +136,12 @@ class SecretFiles:
                     write[file] = (value, mode)
                 elif self._has_other_mode(file, mode):
                     modes[file] = mode
+        hidden = sorted(name for name, value in given.items() if any(value.decode() in file for file in files.values()))
+        if hidden:
+            raise SecretError(
+                f"{', '.join(hidden)}: the value that is given occurs in the name of a file to mount, which Ansible "
+                "would show with the value blotted out. Give one that is no part of a name."
+            )
         refused = sorted(set(updated) & set(fixed))
         if refused:
             raise SecretError(

@@ -26,7 +26,9 @@ options:
     type: path
     required: true
   values:
-    description: Values by name. A name is made of letters, digits and underscores.
+    description:
+      - Values by name. A name is made of letters, digits and underscores.
+      - Ansible blots a value out wherever it occurs in what it shows, so one that is part of a file's name is refused.
     type: dict
     default: {}
   generate:

@@ -209,6 +209,12 @@ def test_the_database_belongs_to_a_role_that_is_no_superuser(stack):
     assert answer.strip() == "f|f|f|1"
 
 
+def test_the_database_sorts_by_a_locale_of_its_own_and_not_of_the_images_libc(stack):
+    psql = ["psql", "--no-psqlrc", "--tuples-only", "--no-align", "--username", "postgres", "--dbname", "letta"]
+    query = "SELECT datlocprovider, datlocale FROM pg_database WHERE datname = 'letta'"
+    assert stack.compose("exec", "-T", "letta_db", *psql, "-c", query).strip() == "b|C.UTF-8"
+
+
 @pytest.mark.parametrize(
     ("settings", "message"),
     [

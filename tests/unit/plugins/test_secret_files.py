@@ -79,9 +79,9 @@ def test_no_value_is_shown(secrets):
 
 
 def test_a_fixed_secret_cannot_change_and_nothing_is_written(secrets):
-    apply(secrets, {"key": "value-1", "other": "a"})
+    apply(secrets, {"key": "value-1", "other": "one"})
     with pytest.raises(SecretError, match="key: the value that is given is not the one in"):
-        secrets.plan({"key": "value-2", "other": "b"}, fixed=["key"])
+        secrets.plan({"key": "value-2", "other": "two"}, fixed=["key"])
     assert apply(secrets, {"key": "value-1"}, fixed=["key"]).changed is False
 
 
@@ -96,6 +96,12 @@ def test_a_required_secret_is_never_made(secrets):
 def test_a_name_cannot_leave_the_directory(secrets, name):
     with pytest.raises(SecretError, match="cannot name a secret"):
         secrets.plan({name: "value"})
+
+
+@pytest.mark.parametrize("value", ["password", "key", "_"])
+def test_a_value_that_is_part_of_a_name_is_refused_because_ansible_would_blot_it_out_of_the_name(secrets, value):
+    with pytest.raises(SecretError, match=r"^token: the value that is given occurs in the name of a file"):
+        secrets.plan({"token": value}, generate=["db_password", "encryption_key"])
 
 
 @pytest.mark.parametrize("value", ["", None, 5])

@@ -64,3 +64,27 @@ def test_only_trusted_proxies_are_believed(render, proxies):
     assert re.findall(r"set_real_ip_from (\S+);", text) == proxies
     assert ("real_ip_header" in text) == bool(proxies)
     assert [network for network in proxies if f"{network} 1;" not in text] == []
+
+
+COMPLAINTS = "{{ __nginx_complaints }}"
+
+
+def test_the_defaults_and_other_sound_settings_are_fine(render):
+    assert render("nginx", COMPLAINTS) == []
+    proxies = ["10.0.0.1", "172.16.0.0/12", "::1", "fd00::/8"]
+    assert render("nginx", COMPLAINTS, nginx_trusted_proxies=proxies, nginx_body_limit="0") == []
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "allowed"),
+    [
+        ("nginx_body_limit", "100 MB", "such as 100m"),
+        ("nginx_trusted_proxies", ["10.0.0.1", "proxy.example.com"], "IP address or a network"),
+        ("nginx_trusted_proxies", ["10.0.0.1; deny all"], "IP address or a network"),
+        ("nginx_worker_processes", 0, "must be 1 or more"),
+    ],
+)
+def test_a_bad_setting_is_one_clear_complaint(render, name, value, allowed):
+    (complaint,) = render("nginx", COMPLAINTS, **{name: value})
+    assert name in complaint
+    assert allowed in complaint

@@ -151,3 +151,13 @@ def test_the_server_and_nginx_get_the_time_to_end_the_longest_answer(render):
 def test_python_is_not_process_1_which_would_be_deaf_to_signals_until_it_has_imported_the_server(project):
     assert project["services"]["letta_server"]["init"] is True
     assert project["services"]["migrate"]["init"] is True
+
+
+@pytest.mark.parametrize("name", ["migrate", "letta_server"])
+def test_the_volume_that_lettas_own_image_declares_is_not_made(project, name):
+    assert "/var/lib/postgresql/data:size=1m" in project["services"][name]["tmpfs"]
+
+
+def test_an_image_of_another_debian_release_sorts_the_data_the_same(project):
+    arguments = project["services"]["letta_db"]["environment"]["POSTGRES_INITDB_ARGS"].split()
+    assert {"--locale-provider=builtin", "--locale=C.UTF-8", "--auth-host=scram-sha-256"} == set(arguments)

@@ -26,10 +26,10 @@ def sort(environment):
 
 
 def test_secrets_are_kept_apart_from_what_may_be_shown():
-    result = sort({"VLLM_API_BASE": "http://vllm:8000/v1", "OPENAI_API_KEY": "sk-123", "LETTA_DEBUG": True})
+    result = sort({"VLLM_API_BASE": "http://vllm:8000/v1", "OPENAI_API_KEY": "sk-12345", "LETTA_DEBUG": True})
     assert result == {
         "public": {"LETTA_DEBUG": "true", "VLLM_API_BASE": "http://vllm:8000/v1"},
-        "secret": {"OPENAI_API_KEY": "sk-123"},
+        "secret": {"OPENAI_API_KEY": "sk-12345"},
         "errors": [],
     }
 
@@ -75,6 +75,7 @@ def test_a_value_becomes_the_text_that_a_process_gets(name, value, text):
         ("LETTA_CORS_ORIGINS", "https://a.example", "must be a list of strings"),
         ("OPENAI_API_KEY", "sk-1\nsk-2", "must be one line"),
         ("OPENAI_API_KEY", {"a": 1}, "must be a string"),
+        ("OPENAI_API_KEY", "hunter2", "is a secret of fewer than 8 characters"),
     ],
 )
 def test_a_value_that_letta_could_not_use_is_refused_without_showing_it(name, value, complaint):
