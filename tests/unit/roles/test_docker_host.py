@@ -1,0 +1,43 @@
+# Copyright: agentfleet.letta contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What the role makes of the host that it finds: a daemon.json of someone else, an engine, a Docker Compose."""
+
+from __future__ import annotations
+
+import base64
+import json
+
+import pytest
+
+
+def unknown_keys(render, content: str | None, **settings):
+    previous = {"msg": "file not found: /etc/docker/daemon.json"}
+    if content is not None:
+        previous = {"content": base64.b64encode(content.encode()).decode()}
+    return render("docker_host", "{{ __docker_host_unknown_keys }}", __docker_host_previous=previous, **settings)
+
+
+@pytest.mark.parametrize("content", [None, "", "\n", "{}"])
+def test_a_host_without_configuration_is_fine(render, content):
+    assert unknown_keys(render, content) == []
+
+
+def test_keys_that_would_be_lost_are_named(render):
+    present = {"userns-remap": "default", "data-root": "/srv/docker", "log-driver": "journald"}
+    assert unknown_keys(render, json.dumps(present)) == ["data-root", "userns-remap"]
+
+
+def test_keys_that_were_taken_over_are_fine(render):
+    present = json.dumps({"data-root": "/srv/docker"})
+    assert unknown_keys(render, present, docker_host_daemon_config={"data-root": "/srv/docker"}) == []
+
+
+def test_what_the_role_itself_wrote_is_never_unknown(render):
+    settings = {
+        "docker_host_registry_mirrors": ["https://mirror.example.com"],
+        "docker_host_insecure_registries": ["registry.example.com:5000"],
+    }
+    written = render("docker_host", "{{ __docker_host_daemon_config | to_json }}", **settings)
+    assert unknown_keys(render, written, **settings) == []
+    assert unknown_keys(render, written) == []
