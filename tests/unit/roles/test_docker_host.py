@@ -41,3 +41,25 @@ def test_what_the_role_itself_wrote_is_never_unknown(render):
     written = render("docker_host", "{{ __docker_host_daemon_config | to_json }}", **settings)
     assert unknown_keys(render, written, **settings) == []
     assert unknown_keys(render, written) == []
+
+
+@pytest.mark.parametrize(
+    ("state", "started", "written", "older"),
+    [
+        # 1782907200 is 2026-07-01 12:00:00 UTC.
+        ("active", "Wed 2026-07-01 12:00:00.250000 UTC", 1782907200.5, True),
+        ("active", "Wed 2026-07-01 12:00:00.750000 UTC", 1782907200.5, False),
+        ("active", "Wed 2026-07-01 12:00:00.250000 UTC", None, False),
+        ("inactive", "Wed 2026-07-01 12:00:00.250000 UTC", 1782907200.5, False),
+        ("inactive", "", 1782907200.5, False),
+        ("active", "", 1782907200.5, False),
+    ],
+)
+def test_only_a_running_engine_can_be_older_than_its_file(render, state, started, written, older):
+    found = render(
+        "docker_host",
+        "{{ __docker_host_engine_is_older }}",
+        __docker_host_unit={"stdout": f"ExecMainStartTimestamp={started}\nActiveState={state}"},
+        __docker_host_file={"stat": {"exists": written is not None, "mtime": written}},
+    )
+    assert found is older
