@@ -7,8 +7,13 @@ from __future__ import annotations
 
 import base64
 import json
+from pathlib import Path
 
 import pytest
+
+from ansible_collections.agentfleet.letta.plugins.module_utils._rollout.compose_cli import MINIMUM
+
+ENGINE = Path(__file__).resolve().parents[3] / "files/local/engine"
 
 
 def unknown_keys(render, content: str | None, **settings):
@@ -63,3 +68,25 @@ def test_only_a_running_engine_can_be_older_than_its_file(render, state, started
         __docker_host_file={"stat": {"exists": written is not None, "mtime": written}},
     )
     assert found is older
+
+
+@pytest.mark.parametrize(
+    ("rc", "version", "serves"),
+    [
+        (0, "2.24.0", True),
+        (0, "v2.40.3", True),
+        (0, "2.26.1-4", True),
+        (0, "2.5.0", False),
+        (0, "2.23.3", False),
+        (125, "", False),
+    ],
+)
+def test_a_compose_that_the_rollout_would_refuse_does_not_serve(render, rc, version, serves):
+    found = {"rc": rc, "stdout": version}
+    assert render("docker_host", "{{ __docker_host_compose_serves }}", __docker_host_compose=found) is serves
+
+
+def test_everyone_asks_for_the_same_compose(render):
+    minimum = render("docker_host", "{{ __docker_host_compose_minimum }}")
+    assert minimum == ".".join(map(str, MINIMUM))
+    assert f"COMPOSE_MINIMUM={minimum}\n" in ENGINE.read_text(encoding="utf-8")
