@@ -475,7 +475,7 @@ def test_an_engine_that_does_not_come_back_makes_it_dirty_and_is_not_waited_for_
 def test_a_new_one_that_dies_while_it_is_stopped_is_taken_back_all_the_same(
     host: Host, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Engine 20.10 says "cannot update a stopped container" of one in a crash loop, between its death and its next life."""
+    """Engine 20.10 says "cannot update a stopped container" of one in a crash loop, between two of its lives."""
     roll_out(host, project(web=checked()))
     set_policy, refused = host.set_restart_policy, []
 
