@@ -39,7 +39,7 @@ def test_stops_and_is_checked_as_its_service_needs(
 @pytest.mark.parametrize("service", SERVICES)
 def test_says_what_it_is(engine: docker.DockerClient, images: dict[str, str], service: str) -> None:
     labels = engine.images.get(images[service]).attrs["Config"]["Labels"]
-    for name in ("title", "description", "version", "licenses", "source"):
+    for name in ("title", "description", "version", "licenses"):
         assert labels[f"org.opencontainers.image.{name}"]
     assert images[service].endswith(f":{labels['org.opencontainers.image.version']}")
     assert "agentfleet.letta.stage" not in labels
