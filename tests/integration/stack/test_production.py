@@ -268,13 +268,17 @@ def test_an_answer_streams_while_it_is_made(stack, agent):
 def test_the_code_of_tools_inherits_no_secret(stack, agent):
     source = '''
 def look() -> str:
-    """Look around."""
+    """Look around, at every process."""
     import os
     seen = dict(os.environ)
-    try:
-        seen["process 1"] = open("/proc/1/environ").read()
-    except PermissionError:
-        seen["process 1"] = "closed"
+    for process in filter(str.isdigit, os.listdir("/proc")):
+        try:
+            command = open(f"/proc/{process}/cmdline").read().split(chr(0))
+            name = "server" if command[1:2] == ["/etc/letta/launcher.py"] else process
+            seen[name] = "closed"
+            seen[name] = open(f"/proc/{process}/environ").read()
+        except OSError:
+            pass
     return repr(seen)
 '''
     answer = stack.client.tools.with_raw_response.list()
@@ -284,7 +288,8 @@ def look() -> str:
     )
     assert run.status_code == 200, run.text
     assert run.json()["status"] == "success", run.text
-    assert "'process 1': 'closed'" in run.json()["tool_return"]
+    assert "'server': 'closed'" in run.json()["tool_return"]
+    assert "'1': 'PATH=" in run.json()["tool_return"], "the init process, which never had a secret, is open"
     assert [name for name in SECRETS if stack.secret(name) in run.text] == []
     assert "LETTA_PG_URI" not in run.text
 
