@@ -16,7 +16,7 @@ from typing import Any
 
 try:
     import yaml
-except ImportError:  # reported by the module with the package's name
+except ImportError:  # reported by the module, which asks available()
     yaml = None  # type: ignore[assignment]
 
 _CORE_SCHEMA = (
@@ -29,6 +29,11 @@ _CORE_SCHEMA = (
         list("-+0123456789."),
     ),
 )
+
+
+def available() -> bool:
+    """Whether this Python has PyYAML, without which nothing here works."""
+    return yaml is not None
 
 
 def _integer(loader: Any, node: Any) -> int:

@@ -102,15 +102,15 @@ def judge(gate: Gate, container: Container | None, now: float) -> tuple[Gate, Ve
     if gate.one_shot:
         if container.status == "exited":
             return gate, Passed(now - gate.began)
-        return gate, _before(gate, container, now, gate.deadline)
+        return gate, _before(gate, container, now)
     if container.status == "running" and gate.started_at is None:
         gate = replace(gate, started_at=container.started_at)
     if not container.serving:
         gate = replace(gate, healthy_since=None)
-        return gate, _before(gate, container, now, gate.deadline)
+        return gate, _before(gate, container, now)
     since = now if gate.healthy_since is None else gate.healthy_since
     if since > gate.deadline:
-        return gate, _before(gate, container, now, gate.deadline)
+        return gate, _before(gate, container, now)
     gate = replace(gate, healthy_since=since)
     proven = since + gate.stable
     return gate, Passed(now - gate.began) if now >= proven else Pending(proven)
@@ -136,9 +136,9 @@ def _terminal(gate: Gate, container: Container) -> Failed | None:
     return None
 
 
-def _before(gate: Gate, container: Container, now: float, deadline: float) -> Verdict:
-    if now < deadline:
-        return Pending(deadline)
+def _before(gate: Gate, container: Container, now: float) -> Verdict:
+    if now < gate.deadline:
+        return Pending(gate.deadline)
     waited = duration.text(now - gate.began)
     if gate.one_shot:
         return Failed("timeout", f"had not finished after {waited}")

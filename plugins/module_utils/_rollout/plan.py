@@ -18,8 +18,6 @@ from .errors import PlanError
 from .observe import Container
 from .spec import Project, Service
 
-ACTIONS = ("none", "create", "update", "scale", "repair", "wait", "run")
-
 
 @dataclass(frozen=True)
 class ServicePlan:

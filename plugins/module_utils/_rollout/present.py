@@ -18,15 +18,10 @@ from .engine import Engine
 from .errors import ComposeError, EngineError, Interrupted, PlanError, SpecError
 from .interrupts import SignalInterrupts
 
-try:
-    import yaml
-except ImportError:
-    yaml = None  # type: ignore[assignment]
-
 
 def run(module: Any) -> None:
     """Carry the module out. Ends in exit_json or fail_json."""
-    if yaml is None:
+    if not core_yaml.available():
         _fail_without(module, "PyYAML", "python3-yaml")
     interrupts = SignalInterrupts()
     try:
@@ -80,7 +75,7 @@ class _Present:
         docker_engine = self._connecting.result()
         if self._module.check_mode:
             made = self._plan(compose, docker_engine, project, hashes, store)
-            return self._planned(made, store)
+            return self._planned(made, store, definition)
         with store.lock(self._params["lock_timeout"], self._clock) as self._lock:
             if definition is not None:
                 compose = self._compose((store.stage(definition),))
@@ -110,9 +105,9 @@ class _Present:
             compose.version()
             raise
 
-    def _planned(self, made: plan.Plan, store: release.Store) -> dict[str, Any]:
+    def _planned(self, made: plan.Plan, store: release.Store, definition: str | None) -> dict[str, Any]:
         result = self._result(made, store)
-        result["changed"] = made.changes or self._install_is_due(self._definition())
+        result["changed"] = made.changes or self._install_is_due(definition)
         result["services"] = [rollout.describe(step) for step in made.services]
         return result
 

@@ -17,7 +17,6 @@ from typing import Any
 from . import core_yaml, duration
 from .errors import SpecError
 
-ORDERS = ("auto", "start_first", "stop_first")
 NO_HEALTHCHECK = ("running", "fail")
 COMPLETED = "service_completed_successfully"
 
