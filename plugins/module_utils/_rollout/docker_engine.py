@@ -9,15 +9,18 @@ A module of its own, because importing the SDK takes a third of a second: who wa
 
 from __future__ import annotations
 
+import collections
 import queue
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from .engine import Watch
+from .engine import Execution, Watch
 from .errors import EngineError, EngineUnreachable
 from .observe import PROJECT, Container, container
+from .policy import Hook
 
 try:
     import docker
@@ -31,6 +34,10 @@ else:
 
 # What one answer of the engine may take, in seconds, beyond what the request itself waits for.
 _ANSWER = 60
+# How often a command in a container is asked whether it ended. Seconds.
+_ASK_AGAIN = 0.05
+# How many of the last pieces of a command's output are kept.
+_KEPT_READS = 100
 
 
 class DockerEngine:
@@ -91,6 +98,47 @@ class DockerEngine:
     def remove(self, container_id: str) -> None:
         self._found("remove a container", lambda found: self._api.remove_container(found, v=False), container_id)
 
+    def rename(self, container_id: str, name: str) -> None:
+        with _translated(f"rename a container to {name}"):
+            self._api.rename(container_id, name)
+
+    def execute(self, container_id: str, command: Hook, timeout: float) -> Execution:
+        deadline = time.monotonic() + timeout
+        with _translated("run a command in a container"):
+            execution = self._api.exec_create(
+                container_id,
+                list(command.command),
+                user=command.user,
+                privileged=command.privileged,
+                workdir=command.working_dir or None,
+                environment=list(command.environment) or None,
+            )["Id"]
+        reader = _OutputReader(self._api, execution)
+        while True:
+            # Not until the output ends: a process that the command left in the background may hold it open.
+            reader.join(_ASK_AGAIN)
+            with _translated("run a command in a container"):
+                reader.raise_error()
+                state = self._api.exec_inspect(execution)
+            if not state["Running"] or time.monotonic() >= deadline:
+                reader.join(_ASK_AGAIN)
+                return Execution(None if state["Running"] else state["ExitCode"], reader.text())
+
+    def processes(self, container_id: str) -> dict[int, str]:
+        with _translated("list a container's processes"):
+            answer = self._api.top(container_id, ps_args="-eo pid,args")
+        return {int(row[0]): " ".join(row[1:]) for row in answer["Processes"] or ()}
+
+    def unpack(self, container_id: str, archive: bytes) -> None:
+        with _translated("copy files into a container"):
+            self._api.put_archive(container_id, "/", archive)
+
+    def remove_network(self, name: str) -> None:
+        self._found(f"remove network {name}", self._api.remove_network, name)
+
+    def remove_volume(self, name: str) -> None:
+        self._found(f"remove volume {name}", self._api.remove_volume, name)
+
     def logs(self, container_id: str, lines: int) -> list[str]:
         output = self._found(
             "read logs",
@@ -148,11 +196,36 @@ class _EventWatch:
         self._stream.close()
 
 
+class _OutputReader(threading.Thread):
+    """Starts a command in a container and reads what it prints, so that its output never fills a pipe."""
+
+    def __init__(self, api: Any, execution: str) -> None:
+        super().__init__(daemon=True)
+        self._api = api
+        self._execution = execution
+        self._output: collections.deque[bytes] = collections.deque(maxlen=_KEPT_READS)
+        self._error: Exception | None = None
+        self.start()
+
+    def run(self) -> None:
+        try:
+            self._output.extend(self._api.exec_start(self._execution, stream=True))
+        except (docker.errors.DockerException, requests.RequestException, OSError) as error:
+            self._error = error
+
+    def raise_error(self) -> None:
+        if self._error is not None:
+            raise self._error
+
+    def text(self) -> str:
+        return b"".join(list(self._output)).decode("utf-8", "replace")
+
+
 @contextmanager
 def _translated(what: str) -> Iterator[None]:
     try:
         yield
     except docker.errors.APIError as error:
         raise EngineError(f"{what}: {error.explanation or error}") from error
-    except (docker.errors.DockerException, requests.RequestException) as error:
+    except (docker.errors.DockerException, requests.RequestException, OSError) as error:
         raise EngineUnreachable(f"{what}: {error}") from error

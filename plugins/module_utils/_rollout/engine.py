@@ -6,9 +6,19 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 from .observe import Container
+from .policy import Hook
+
+
+@dataclass(frozen=True)
+class Execution:
+    """How a command in a container ended: `exit_code` None when it had not after its time. Output as text."""
+
+    exit_code: int | None
+    output: str
 
 
 class Engine(Protocol):
@@ -46,6 +56,24 @@ class Engine(Protocol):
 
     def remove(self, container_id: str) -> None:
         """Remove a container that does not run. Its volumes stay; one that is gone already is fine."""
+
+    def rename(self, container_id: str, name: str) -> None:
+        """Give a container another name."""
+
+    def execute(self, container_id: str, command: Hook, timeout: float) -> Execution:
+        """Run a command in a running container and wait for its end, `timeout` seconds at most."""
+
+    def processes(self, container_id: str) -> dict[int, str]:
+        """Give the command line of each process of a running container, by its number on this host."""
+
+    def unpack(self, container_id: str, archive: bytes) -> None:
+        """Unpack a tar archive over a container's root, whether it runs or not."""
+
+    def remove_network(self, name: str) -> None:
+        """Remove a network that nothing uses; one that is gone already is fine."""
+
+    def remove_volume(self, name: str) -> None:
+        """Remove a volume that nothing uses, and its data; one that is gone already is fine."""
 
     def logs(self, container_id: str, lines: int) -> list[str]:
         """Give the last lines of a container's output."""

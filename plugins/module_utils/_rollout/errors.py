@@ -29,3 +29,20 @@ class EngineUnreachable(EngineError):
 
 class Interrupted(Exception):
     """A signal asked the run to end."""
+
+
+class Problems:
+    """Collects what is wrong with a project, so that its operator reads all of it at once."""
+
+    def __init__(self) -> None:
+        self._found: list[str] = []
+
+    def add(self, problem: str) -> None:
+        """Add a sentence that names the field and what is allowed there."""
+        if problem not in self._found:
+            self._found.append(problem)
+
+    def settle(self, error: type[SpecError] | type[PlanError]) -> None:
+        """Raise `error` with all that was found; nothing where nothing was."""
+        if self._found:
+            raise error("; ".join(self._found))

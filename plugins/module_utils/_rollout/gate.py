@@ -14,7 +14,7 @@ from typing import Union
 
 from . import duration
 from .observe import Container
-from .spec import Policy
+from .policy import Policy
 
 # A one-shot has no healthcheck to derive a deadline from; migrations of a grown database take minutes.
 ONE_SHOT_TIMEOUT = 600.0

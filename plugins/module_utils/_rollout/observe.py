@@ -69,6 +69,10 @@ class Container:
     memory_limit: int
     anonymous_volumes: tuple[str, ...]
     environment: tuple[str, ...]
+    # Of its first process on this host, 0 while it does not run.
+    pid: int = 0
+    # On its networks; none in a namespace that is not its own.
+    addresses: tuple[str, ...] = ()
 
     @property
     def running(self) -> bool:
@@ -122,6 +126,12 @@ def container(inspect: Mapping[str, Any]) -> Container:
             )
         ),
         environment=tuple(inspect["Config"].get("Env") or ()),
+        pid=state.get("Pid", 0),
+        addresses=tuple(
+            network["IPAddress"]
+            for network in ((inspect.get("NetworkSettings") or {}).get("Networks") or {}).values()
+            if network.get("IPAddress")
+        ),
     )
 
 

@@ -12,7 +12,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from . import compose_cli, core_yaml, evidence, plan, release, report, resources, rollout, spec
+from . import compose_cli, core_yaml, evidence, plan, policy, release, report, resources, rollout, spec
 from .clock import MonotonicClock
 from .engine import Engine
 from .errors import ComposeError, EngineError, Interrupted, PlanError, SpecError
@@ -175,9 +175,9 @@ class _Present:
         wanted = []
         before = {}
         for service in project.services.values():
-            policy = self._params["pull"] if self._params["pull"] != "policy" else service.pull_policy
+            how = self._params["pull"] if self._params["pull"] != "policy" else service.pull_policy
             before[service.image] = docker_engine.image_id(service.image)
-            if policy == "always" or (policy != "never" and before[service.image] is None):
+            if how == "always" or (how != "never" and before[service.image] is None):
                 wanted.append(service.name)
         if wanted:
             try:
@@ -221,12 +221,12 @@ class _Present:
     def _absolute(self, paths: list[str] | None) -> list[str]:
         return [str(Path(self._params["project_src"]) / path) for path in paths or ()]
 
-    def _read_overrides(self) -> spec.Overrides:
+    def _read_overrides(self) -> policy.Overrides:
         names = ("order", "parallelism", "timeout", "stable")
         for name in names[1:]:
             if self._params[name] is not None and self._params[name] < 0:
                 raise SpecError(f"{name}: {self._params[name]} is negative; allowed: 0 or more")
-        return spec.Overrides(**{name: self._params[name] for name in names})
+        return policy.Overrides(**{name: self._params[name] for name in names})
 
     def _definition(self) -> str | None:
         definition = self._params["definition"]

@@ -22,8 +22,8 @@ from .errors import ComposeError, EngineError, EngineUnreachable, Interrupted
 from .interrupts import Interrupts
 from .observe import Container
 from .plan import Plan, ServicePlan
+from .policy import Policy
 from .prover import Halt, Prover
-from .spec import Policy
 
 # How long the way back waits for an engine that is not there, and how often it asks. Seconds.
 _ENGINE_RETURNS = 120.0

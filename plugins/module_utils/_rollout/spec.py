@@ -16,36 +16,14 @@ from typing import Any
 
 from . import core_yaml, duration
 from .errors import SpecError
+from .policy import Hook, Overrides, Policy
 
 NO_HEALTHCHECK = ("running", "fail")
 COMPLETED = "service_completed_successfully"
 
 # x-rollout keys of this version, by what they hold.
 _X_ROLLOUT = ("timeout", "stable", "no_healthcheck", "shared", "anonymous_volumes")
-
-
-@dataclass(frozen=True)
-class Overrides:
-    """What the caller asks of every service; None leaves it to the service's own words."""
-
-    order: str | None = None
-    parallelism: int | None = None
-    timeout: float | None = None
-    stable: float | None = None
-
-
-@dataclass(frozen=True)
-class Policy:
-    """How one service is replaced. Times in seconds; `timeout` None derives it from the healthcheck."""
-
-    order: str = "auto"
-    parallelism: int = 1
-    delay: float = 0.0
-    monitor: float = 0.0
-    timeout: float | None = None
-    stable: float = 5.0
-    no_healthcheck: str = "running"
-    discard_anonymous_volumes: bool = False
+_NOTHING_ASKED = Overrides()
 
 
 @dataclass(frozen=True)
@@ -62,6 +40,13 @@ class Service:
     irreplaceable: tuple[str, ...]
     pull_policy: str
     restart_policy: tuple[str, int]
+    # Services whose replacement restarts this one's containers (depends_on.restart).
+    restarts_with: frozenset[str]
+    # Services whose containers this one's are bound to: a shared namespace, or volumes_from.
+    bound_to: frozenset[str]
+    container_name: str
+    post_start: tuple[Hook, ...]
+    pre_stop: tuple[Hook, ...]
     config: Mapping[str, Any] = field(compare=False, repr=False)
 
 
@@ -92,7 +77,7 @@ class Project:
         return tuple(s.name for s in self.services.values() if service in s.depends_on)
 
 
-def parse(text: str, overrides: Overrides = Overrides()) -> Project:
+def parse(text: str, overrides: Overrides = _NOTHING_ASKED) -> Project:
     """Read the output of `docker compose config`.
 
     Raises SpecError, which names the field and what is allowed there.
@@ -144,6 +129,11 @@ def _service(project: str, name: str, config: dict[str, Any], one_shot: bool, ov
         irreplaceable=_irreplaceable(config),
         pull_policy=str(config.get("pull_policy", "missing")),
         restart_policy=_restart_policy(config),
+        restarts_with=frozenset(name for name, how in _depends_on(config).items() if how.get("restart")),
+        bound_to=_bound_to(config),
+        container_name=config.get("container_name") or "",
+        post_start=(),
+        pre_stop=(),
         config=config,
     )
 
@@ -255,6 +245,14 @@ def _restart_policy(config: Mapping[str, Any]) -> tuple[str, int]:
 
 def _shared_namespace(value: Any) -> bool:
     return isinstance(value, str) and (value == "host" or value.startswith(("service:", "container:")))
+
+
+def _bound_to(config: Mapping[str, Any]) -> frozenset[str]:
+    """Give the services whose containers Compose names in this one's containers by id."""
+    namespaces = (str(config.get(key) or "") for key in ("network_mode", "ipc", "pid"))
+    names = [value.partition(":")[2] for value in namespaces if value.startswith("service:")]
+    volumes = (str(value) for value in config.get("volumes_from") or ())
+    return frozenset([*names, *(value.partition(":")[0] for value in volumes if not value.startswith("container:"))])
 
 
 def _exclusive(config: Mapping[str, Any], shared: frozenset[str]) -> tuple[str, ...]:

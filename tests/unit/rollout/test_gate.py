@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from ansible_collections.agentfleet.letta.plugins.module_utils._rollout import gate
 from ansible_collections.agentfleet.letta.plugins.module_utils._rollout.gate import Failed, Passed, Pending
 from ansible_collections.agentfleet.letta.plugins.module_utils._rollout.observe import Container, Healthcheck
-from ansible_collections.agentfleet.letta.plugins.module_utils._rollout.spec import Policy
+from ansible_collections.agentfleet.letta.plugins.module_utils._rollout.policy import Policy
 
 from . import samples
 

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from ansible_collections.agentfleet.letta.plugins.module_utils._rollout import core_yaml, spec
 from ansible_collections.agentfleet.letta.plugins.module_utils._rollout.errors import SpecError
-from ansible_collections.agentfleet.letta.plugins.module_utils._rollout.spec import Overrides
+from ansible_collections.agentfleet.letta.plugins.module_utils._rollout.policy import Overrides, Policy
 
 from . import samples
 
@@ -34,7 +34,7 @@ def test_what_a_dependant_waits_for_to_complete_is_a_one_shot(shop: spec.Project
 
 
 def test_the_policy_is_read_from_update_config_and_x_rollout(shop: spec.Project) -> None:
-    assert shop.services["web"].policy == spec.Policy(
+    assert shop.services["web"].policy == Policy(
         order="start_first",
         parallelism=1,
         delay=2.0,
@@ -43,7 +43,7 @@ def test_the_policy_is_read_from_update_config_and_x_rollout(shop: spec.Project)
         stable=1.5,
         no_healthcheck="fail",
     )
-    assert shop.services["db"].policy == spec.Policy()
+    assert shop.services["db"].policy == Policy()
 
 
 @pytest.mark.parametrize(
