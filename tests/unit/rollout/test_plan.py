@@ -40,9 +40,12 @@ def made(
     return plan.make_plan(
         project=project,
         containers=containers,
-        hashes=dict.fromkeys(project.services, "new"),
-        images={service.image: image for service in project.services.values()},
-        committed=committed or {},
+        facts=plan.Facts(
+            hashes=dict.fromkeys(project.services, "new"),
+            images={service.image: image for service in project.services.values()},
+            committed=committed or {},
+            **options.get("facts", {}),
+        ),
         remove_orphans=options.get("remove_orphans", False),
     )
 
