@@ -1,7 +1,9 @@
 from __future__ import annotations
+
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
+
 from .policy import Route
 
 

@@ -24,6 +24,7 @@ from .errors import ComposeError, EngineError, Interrupted, ProxyError
 from .evidence import Halt
 from .interrupts import Interrupts
 from .lifecycle import Hooks, Lifecycle
+from .outcome import Outcome, Timing, describe
 from .plan import Plan, ServicePlan
 from .prover import Prover
 from .proxy import Router
@@ -31,49 +32,6 @@ from .record import Record
 from .routing import Routing
 from .updater import Pause, Updater
 from .way_back import WayBack, unit_of
-
-
-@dataclass(frozen=True)
-class Timing:
-    """How long a service took, and how long none of its containers served meanwhile. Seconds."""
-
-    seconds: float
-    down: float
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """How a run ended. `outcome` is unchanged, deployed, rolled_back, paused, partial or dirty; times in seconds.
-
-    `serving` is what serves in place of what failed; `acted` whether there was anything to roll back; `problems` is
-    what could not be done, `notes` what went otherwise than it should without being a failure.
-    """
-
-    outcome: str
-    services: tuple[dict[str, Any], ...]
-    seconds: float
-    failure: evidence.Failure | None = None
-    serving: tuple[str, ...] = ()
-    problems: tuple[str, ...] = ()
-    notes: tuple[str, ...] = ()
-    acted: bool = True
-
-    def message(self) -> str:
-        """Say in one line what happened and what serves now."""
-        if self.failure is None:
-            return f"{self.outcome} in {self.seconds:.1f} s"
-        serving = f"serving: {', '.join(self.serving)}" if self.serving else "none of it serves"
-        sentence = self.failure.sentence()
-        if self.outcome == "rolled_back":
-            return f"{sentence}. {'Rolled back' if self.acted else 'This run had changed nothing'}; {serving}."
-        if self.outcome == "paused":
-            return f"{sentence}. Paused as failure_action says; {serving}. Run again to go on from here."
-        if self.outcome == "partial":
-            return f"{sentence}. The rest was rolled out, as failure_action says; {serving}. Run again to try the rest."
-        return (
-            f"{sentence}. The rollback failed too: {'; '.join(self.problems)}. "
-            "Look at `docker compose ps -a` and run this again when that is mended."
-        )
 
 
 @dataclass(frozen=True)
@@ -336,16 +294,3 @@ class Rollout:
             "seconds": round(record.seconds, 2) if record else 0.0,
             "down": round(record.down, 2) if record else 0.0,
         }
-
-
-def describe(step: ServicePlan) -> dict[str, Any]:
-    """Give one service's part of a plan as plain data."""
-    return {
-        "service": step.service.name,
-        "action": step.action,
-        "order": step.order,
-        "reasons": list(step.reasons),
-        "create": step.create,
-        "old": [container.name for container in step.retire],
-        "interrupts": step.interrupts,
-    }

@@ -21,7 +21,9 @@ from ansible_collections.agentfleet.letta.plugins.module_utils._rollout import (
     core_yaml,
     lifecycle,
     observe,
+    outcome,
     plan,
+    planner,
     rollout,
     spec,
 )
@@ -211,14 +213,14 @@ class Host:
     front_door_opens: float = 0.0
     before: Before | None = None
     resources: set[str] = field(default_factory=set)
-    committed: tuple[dict[str, rollout.Timing], frozenset[str]] | None = None
+    committed: tuple[dict[str, outcome.Timing], frozenset[str]] | None = None
     # The engine is not there from the first moment to the second.
     outage: tuple[float, float] | None = None
     born: int = 0
 
     # What a test asks.
 
-    def commit(self, timings: Mapping[str, rollout.Timing], incomplete: frozenset[str]) -> None:
+    def commit(self, timings: Mapping[str, outcome.Timing], incomplete: frozenset[str]) -> None:
         if self.disk_full:
             raise OSError(28, "No space left on device")
         self.committed = (dict(timings), incomplete)
@@ -483,7 +485,7 @@ def plan_for(
     for service in host.project.services.values():
         host.tags.setdefault(service.image, f"sha256:{service.image}")
     routes = {route for service in host.project.services.values() for route in service.policy.routes}
-    return plan.make_plan(
+    return planner.make_plan(
         project=host.project,
         containers=[machine.seen() for machine in host.machines.values()],
         facts=plan.Facts(
@@ -497,7 +499,7 @@ def plan_for(
     )
 
 
-def carry_out(host: Host, made: plan.Plan, extras: rollout.Extras = _NO_EXTRAS) -> rollout.Outcome:
+def carry_out(host: Host, made: plan.Plan, extras: rollout.Extras = _NO_EXTRAS) -> outcome.Outcome:
     """One run of the real driver on the simulated host, by a process of its own."""
     host.signals = Signals()
     if host.before:
@@ -525,6 +527,6 @@ def roll_out(
     definition: Mapping[str, Any],
     scripts: Mapping[str, Sequence[Script]] | None = None,
     extras: rollout.Extras = _NO_EXTRAS,
-) -> rollout.Outcome:
+) -> outcome.Outcome:
     """Plan and carry out. `scripts` are the lives of the containers made in this run, in turn, by service."""
     return carry_out(host, plan_for(host, definition, scripts or {}), extras)

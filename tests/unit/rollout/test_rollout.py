@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from ansible_collections.agentfleet.letta.plugins.module_utils._rollout import rollout
+from ansible_collections.agentfleet.letta.plugins.module_utils._rollout import outcome
 from ansible_collections.agentfleet.letta.plugins.module_utils._rollout.errors import EngineError
 
 from .simulation import GOOD, Host, Killed, Script, carry_out, plan_for, roll_out
@@ -41,7 +41,7 @@ def replicas(count: int, **update: Any) -> dict[str, Any]:
     return {"replicas": count, "update_config": update}
 
 
-def after(host: Host, definition: dict[str, Any], **scripts: list[Script]) -> rollout.Outcome:
+def after(host: Host, definition: dict[str, Any], **scripts: list[Script]) -> outcome.Outcome:
     host.done.clear()
     return roll_out(host, definition, scripts)
 
