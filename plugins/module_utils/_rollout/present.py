@@ -6,13 +6,28 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from . import compose_cli, core_yaml, evidence, plan, policy, release, report, resources, rollout, spec
+from . import (
+    compose_cli,
+    contents,
+    core_yaml,
+    evidence,
+    inline_files,
+    mounted_files,
+    plan,
+    policy,
+    release,
+    report,
+    resources,
+    rollout,
+    spec,
+)
 from .clock import MonotonicClock
 from .engine import Engine
 from .errors import ComposeError, EngineError, Interrupted, PlanError, SpecError
@@ -74,24 +89,27 @@ class _Present:
         store = release.Store(str(Path(self._params["state_dir"]) / project.name))
         docker_engine = self._connecting.result()
         if self._module.check_mode:
+            self._contents(compose, project, store, store.key())
             made = self._plan(compose, docker_engine, project, hashes, store)
             return self._planned(made, store, definition)
         with store.lock(self._params["lock_timeout"], self._clock) as self._lock:
             if definition is not None:
                 compose = self._compose((store.stage(definition),))
+            found = self._contents(compose, project, store, store.make_key())
             pulled = self._pull(compose, project, docker_engine)
             made = self._plan(compose, docker_engine, project, hashes, store)
             due = self._install_is_due(definition)
 
             def commit() -> None:
-                store.commit(config)
+                store.commit(config, found, {})
                 # Last: what was not installed needs no way back.
                 if definition is not None and due:
                     release.write_atomically(self._installed, definition, 0o640)
 
             # Told before the commit, after which nothing differs.
             result = self._result(made, store)
-            result.update(self._carry_out(made, compose, docker_engine, commit))
+            redact = evidence.redactor(self._secrets(project, found.values))
+            result.update(self._carry_out(made, compose, docker_engine, redact, commit))
             result["changed"] = made.changes or pulled or due
             if definition is not None and not result.get("failed"):
                 store.forget_releases_but(compose.files[0])
@@ -111,15 +129,32 @@ class _Present:
         result["services"] = [rollout.describe(step) for step in made.services]
         return result
 
+    def _contents(
+        self, compose: compose_cli.ComposeCli, project: spec.Project, store: release.Store, key: bytes | None
+    ) -> contents.Contents:
+        """Read the files that containers have mounted; SpecError where one is missing."""
+        files = mounted_files.of_project(project)
+        values = compose.variables(mounted_files.variables(files))
+        recorded = store.committed().contents
+        found = contents.read(files, self._params["project_src"], values, key, recorded, time.time_ns())
+        for problem in found.unread:
+            self._module.warn(problem)
+        return found
+
     def _carry_out(
-        self, made: plan.Plan, compose: compose_cli.ComposeCli, docker_engine: Engine, commit: Callable[[], None]
+        self,
+        made: plan.Plan,
+        compose: compose_cli.ComposeCli,
+        docker_engine: Engine,
+        redact: evidence.Redact,
+        commit: Callable[[], None],
     ) -> dict[str, Any]:
         run = rollout.Rollout(
             plan=made,
             engine=docker_engine,
             compose=compose,
             clock=self._clock,
-            redact=evidence.redactor(self._secrets(made.project)),
+            redact=redact,
             log_lines=self._params["log_lines"],
             interrupts=self._interrupts,
             commit=commit,
@@ -157,7 +192,7 @@ class _Present:
             containers=containers,
             hashes=hashes,
             images={service.image: docker_engine.image_id(service.image) for service in project.services.values()},
-            committed=store.committed(),
+            committed=store.committed().services,
             remove_orphans=self._params["remove_orphans"],
         )
         missing = sorted({step.service.image for step in made.services if step.create and step.image_id is None})
@@ -191,7 +226,7 @@ class _Present:
     def _result(self, made: plan.Plan, store: release.Store) -> dict[str, Any]:
         result: dict[str, Any] = {"plan": report.lines(made)}
         if self._module._diff:
-            result["diff"] = [{"prepared": report.text(made)}, report.diff(made, store.committed())]
+            result["diff"] = [{"prepared": report.text(made)}, report.diff(made, store.committed().services)]
         return result
 
     def _compose(self, files: tuple[str, ...]) -> compose_cli.ComposeCli:
@@ -255,9 +290,9 @@ class _Present:
     def _installed(self) -> Path:
         return Path(self._params["project_src"]) / "compose.yaml"
 
-    def _secrets(self, project: spec.Project) -> list[str]:
-        """Give every value that must not be seen in evidence: secret files' contents, secret-named variables."""
-        values = []
+    def _secrets(self, project: spec.Project, delivered: Mapping[str, str]) -> list[str]:
+        """Give every value that must not be seen in evidence: secrets' contents, secret-named variables."""
+        values = inline_files.secret_values(mounted_files.of_project(project), delivered)
         for path in project.secret_files:
             try:
                 values.append(Path(path).read_text("utf-8", errors="replace"))
