@@ -14,14 +14,6 @@ from .plan import ServicePlan
 
 
 @dataclass(frozen=True)
-class Timing:
-    """How long a service took, and how long none of its containers served meanwhile. Seconds."""
-
-    seconds: float
-    down: float
-
-
-@dataclass(frozen=True)
 class Outcome:
     """How a run ended. `outcome` is unchanged, deployed, rolled_back, paused, partial or dirty; times in seconds.
 

@@ -24,11 +24,12 @@ from .errors import ComposeError, EngineError, Interrupted, ProxyError
 from .evidence import Halt
 from .interrupts import Interrupts
 from .lifecycle import Hooks, Lifecycle
-from .outcome import Outcome, Timing, describe
+from .outcome import Outcome, describe
 from .plan import Plan, ServicePlan
 from .prover import Prover
 from .proxy import Router
 from .record import Record
+from .release import Timing
 from .routing import Routing
 from .updater import Pause, Updater
 from .way_back import WayBack, unit_of

@@ -50,7 +50,7 @@ class Updater:
         if step.create or step.restart:
             # Not by the service's own name: that is also the name of the new ones before they are proven.
             self.routing.serve(record)
-        if step.order == "stop_first" and step.service.exclusive and not step.create:
+        if step.order == "stop_first" and step.service.exclusive and (step.watch or not step.create):
             # A right one that was left beside an old one may start only when that is gone.
             self._leave(record, step.retire)
         if step.watch:

@@ -24,6 +24,7 @@ from ansible_collections.agentfleet.letta.plugins.module_utils._rollout import (
     outcome,
     plan,
     planner,
+    release,
     rollout,
     spec,
 )
@@ -213,14 +214,14 @@ class Host:
     front_door_opens: float = 0.0
     before: Before | None = None
     resources: set[str] = field(default_factory=set)
-    committed: tuple[dict[str, outcome.Timing], frozenset[str]] | None = None
+    committed: tuple[dict[str, release.Timing], frozenset[str]] | None = None
     # The engine is not there from the first moment to the second.
     outage: tuple[float, float] | None = None
     born: int = 0
 
     # What a test asks.
 
-    def commit(self, timings: Mapping[str, outcome.Timing], incomplete: frozenset[str]) -> None:
+    def commit(self, timings: Mapping[str, release.Timing], incomplete: frozenset[str]) -> None:
         if self.disk_full:
             raise OSError(28, "No space left on device")
         self.committed = (dict(timings), incomplete)
