@@ -232,6 +232,26 @@ def test_a_change_that_fails_its_gate_is_tried_again_by_the_next_run(project: Pr
     assert_nothing_to_do(project)
 
 
+@pytest.mark.every_compose
+def test_a_container_that_has_to_be_made_again_gets_the_secret_that_it_had(project: Project):
+    (project.directory / ".env").write_text("TOKEN=good\n")
+    web = service(
+        container_name=f"{project.name}-fixed",
+        secrets=["token"],
+        healthcheck=healthcheck("grep -q good /run/secrets/token"),
+        **{"x-rollout": {"timeout": "3s"}},
+    )
+    project.write({"web": web}, secrets={"token": {"environment": "TOKEN"}})
+    project.deploy()
+    (project.directory / ".env").write_text("TOKEN=bad\n")
+
+    result = project.roll_out()
+    assert (result.failed, result["outcome"]) == (True, "rolled_back"), result["msg"]
+    assert result.service("web")["reasons"][0] == "secret token (environment TOKEN): content changed"
+    assert read(project, "web", "/run/secrets/token") == "good"
+    assert project.names() == [f"{project.name}-fixed"]
+
+
 def test_containers_of_a_killed_run_are_replaced_because_nobody_knows_what_they_saw(project: Project):
     mounted = project.directory / "web.conf"
     mounted.write_text("one")
