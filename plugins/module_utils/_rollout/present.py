@@ -126,8 +126,7 @@ class _Present:
 
             # Told before the commit, after which nothing differs.
             result = self._result(made, store)
-            mounted = mounted_files.of_project(project)
-            archives = {name: inline_files.archive_for(each, found.values) for name, each in mounted.items()}
+            before = store.committed()
             run = rollout.Rollout(
                 plan=made,
                 host=rollout.Host(
@@ -140,8 +139,13 @@ class _Present:
                     interrupts=self._interrupts,
                 ),
                 extras=rollout.Extras(
-                    hooks_before=_hooks(store.committed().services),
-                    archives={name: archive for name, archive in archives.items() if archive is not None},
+                    hooks_before=_hooks(before.services),
+                    archives=inline_files.archives(mounted_files.of_project(project), found.values),
+                    archives_before=inline_files.archives(
+                        # Read without a problem when it was rolled out.
+                        mounted_files.of_config(before.config, Problems()),
+                        before.contents.values,
+                    ),
                     log_lines=self._params["log_lines"],
                 ),
                 redact=evidence.redactor(self._secrets(project, found.values)),
