@@ -6,7 +6,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -61,6 +61,14 @@ def needs(services: Iterable[Service], pull: str, build: str, present: Mapping[s
     return Needs(tuple(to_pull), tuple(to_build), frozenset(or_build))
 
 
+def uncertain(services: Iterable[Service], coming: Needs, present: Mapping[str, str | None]) -> tuple[str, ...]:
+    """Say of which services a plan cannot know yet whether they get another image."""
+    names = [s.name for s in services if s.name in (*coming.pull, *coming.build) and present.get(s.image)]
+    if not names:
+        return ()
+    return (f"whether {', '.join(names)} gets another image is known only when that was pulled or built",)
+
+
 class Images:
     """The images of one run. Knows which tags it moved."""
 
@@ -92,12 +100,13 @@ class Images:
             self._note_what_came()
 
     @contextmanager
-    def put_back_on_failure(self) -> Iterator[None]:
-        """Put the tags back where what follows raises anything."""
+    def put_back_on_failure(self, warn: Callable[[str], None]) -> Iterator[None]:
+        """Put the tags back where what follows raises anything; `warn` is told what cannot be."""
         try:
             yield
         except BaseException:
-            self.put_back()
+            for problem in self.put_back():
+                warn(problem)
             raise
 
     def put_back(self) -> tuple[str, ...]:

@@ -84,17 +84,18 @@ class Store:
 
     def committed(self) -> Committed:
         """Give the last commit. What of it is damaged is missing: what runs is asked of the engine."""
-        services = self._committed_services()
+        services = self.configuration().get("services")
+        services = services if isinstance(services, dict) else {}
         found, timings = self._committed_record()
         return Committed(services, found, timings, str(self._configuration) if services else "")
 
-    def _committed_services(self) -> Mapping[str, Any]:
+    def configuration(self) -> Mapping[str, Any]:
+        """Give the whole normalised configuration as it was committed last, empty before the first commit."""
         try:
             data = core_yaml.load(self._configuration.read_text("utf-8"))
         except (FileNotFoundError, ValueError):
             return {}
-        services = data.get("services") if isinstance(data, dict) else None
-        return services if isinstance(services, dict) else {}
+        return data if isinstance(data, dict) else {}
 
     def _committed_record(self) -> tuple[Contents, dict[str, Timing]]:
         try:

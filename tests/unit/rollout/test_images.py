@@ -204,7 +204,7 @@ def test_after_a_failure_each_tag_of_before_names_its_image_of_before(
     made = images.Images(registry, registry, of)  # type: ignore[arg-type]
 
     def fail() -> None:
-        with made.put_back_on_failure():
+        with made.put_back_on_failure(pytest.fail):
             made.bring(images.needs(of, "always", "policy", made.present))
             raise KeyboardInterrupt
 
