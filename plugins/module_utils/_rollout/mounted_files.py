@@ -79,6 +79,10 @@ def variables(files: Files) -> tuple[str, ...]:
     return tuple(sorted({file.variable for mounted in files.values() for file in mounted if file.variable}))
 
 
+def _shared(service: Service) -> frozenset[str]:
+    return frozenset((service.config.get("x-rollout") or {}).get("shared") or ())
+
+
 def _bind_mounts(service: Service) -> list[MountedFile]:
     return [
         MountedFile(
@@ -87,7 +91,7 @@ def _bind_mounts(service: Service) -> list[MountedFile]:
             path=core_yaml.unescaped(mount["source"]),
             # Compose 2.26 and 2.40 alike print the key where it is true, and leave it out where it is not.
             must_exist=not (mount.get("bind") or {}).get("create_host_path"),
-            watched=posixpath.normpath(mount["target"]) not in service.policy.shared,
+            watched=mount["target"] not in _shared(service),
         )
         for mount in service.config.get("volumes") or ()
         if mount.get("type") == "bind" and mount.get("source")
@@ -118,7 +122,7 @@ def _references(project: Project, service: Service, kind: str, problems: Problem
                 path=core_yaml.unescaped(source.get("file") or ""),
                 variable=variable,
                 content=core_yaml.unescaped(source["content"]) if source.get("content") is not None else None,
-                watched=target not in service.policy.shared,
+                watched=target not in _shared(service),
                 uid=_number(f"{mine}.uid", reference.get("uid"), problems),
                 gid=_number(f"{mine}.gid", reference.get("gid"), problems),
                 mode=_mode(f"{mine}.mode", reference.get("mode"), problems),

@@ -49,7 +49,7 @@ def test_every_bind_mount_config_and_secret_is_found_with_its_target_and_its_sou
 def test_a_config_or_secret_whose_target_is_shared_is_not_watched() -> None:
     files = mounted_files.of_project(
         project(
-            {"configs": [{"source": "a"}, {"source": "a", "target": "/b"}], "x-rollout": {"shared": ["/b/"]}},
+            {"configs": [{"source": "a"}, {"source": "a", "target": "/b"}], "x-rollout": {"shared": ["/b"]}},
             configs={"a": {"content": "x"}},
         )
     )
