@@ -16,7 +16,7 @@ from .fields import Fields, is_whole
 
 _OF_AN_ANSWER = ("status", "json", "headers", "timeout")
 _HTTP = ("port", "path", *_OF_AN_ANSWER)
-_FRONT_DOOR_HTTP = ("url", "validate_certs", *_OF_AN_ANSWER)
+_FRONT_DOOR_HTTP = ("url", *_OF_AN_ANSWER, "validate_certs")
 _TIMEOUT, _EXEC_TIMEOUT = 5.0, 30.0
 
 
