@@ -6,7 +6,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -49,21 +49,19 @@ def final_checks(raw: Any) -> tuple[Check, ...]:
     return tuple(check for check in checks if check is not None)
 
 
-def _kinds(raw: Any, where: str, kinds: tuple[str, ...], problems: Problems) -> list[tuple[str, Any, str]]:
+def _kinds(raw: Any, where: str, kinds: tuple[str, ...], problems: Problems) -> Iterator[tuple[str, Any, str]]:
     """Give kind, what is asked, and the path of each check."""
     if raw is None:
-        return []
+        return
     if not isinstance(raw, list):
         problems.add(f"{where}: must be a list of checks, each one of {', '.join(kinds)}")
-        return []
-    found = []
+        return
     for number, check in enumerate(raw):
         kind = next(iter(check)) if isinstance(check, Mapping) and len(check) == 1 else None
         if kind in kinds:
-            found.append((str(kind), check[kind], f"{where}[{number}].{kind}"))
+            yield str(kind), check[kind], f"{where}[{number}].{kind}"
         else:
             problems.add(f"{where}[{number}]: must be a mapping with one key; allowed: {', '.join(kinds)}")
-    return found
 
 
 def _http(fields: Fields) -> HttpCheck | None:

@@ -10,6 +10,7 @@ Nothing here talks to an engine.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -24,6 +25,8 @@ from .policy import Hook, Overrides, Policy
 COMPLETED = "service_completed_successfully"
 
 _CONDITIONS = ("service_started", "service_healthy", COMPLETED)
+_RESTART_POLICIES = ("no", "always", "unless-stopped", "on-failure")
+_RETRIES = re.compile(r"[0-9]{1,9}")
 _NOTHING_ASKED = Overrides()
 
 
@@ -168,7 +171,8 @@ def _check_service(service: Service, where: str, problems: Problems) -> None:
     if mode != "replicated":
         problems.add(f"{where}.deploy.mode: {mode!r} is not supported; allowed: replicated")
     if service.replicas < 0:
-        problems.add(f"{where}.deploy.replicas: {service.replicas} is no count; allowed: 0 or more")
+        field = "deploy.replicas" if service.config.get("scale") is None else "scale"
+        problems.add(f"{where}.{field}: {service.replicas} is no count; allowed: 0 or more")
     if service.container_name and service.replicas > 1:
         problems.add(
             f"{where}.container_name: {service.replicas} containers cannot have one name; allowed: one replica, or no "
@@ -208,13 +212,17 @@ def _restart_policy(config: Mapping[str, Any], where: str, problems: Problems) -
     """
     policy = (config.get("deploy") or {}).get("restart_policy")
     if policy is not None:
-        name, retries = policy.get("condition") or "no", policy.get("max_attempts") or 0
-        return {"none": "no", "any": "always"}.get(name, name), retries
-    name, _colon, text = (config.get("restart") or "no").partition(":")
-    if text and not text.isdecimal():
-        problems.add(f"{where}.restart: {config['restart']!r}; allowed: no, always, unless-stopped, on-failure:N")
-        text = ""
-    return {"none": "no", "any": "always"}.get(name, name), int(text or 0)
+        field, name, retries = "deploy.restart_policy", policy.get("condition") or "no", policy.get("max_attempts") or 0
+    else:
+        field = "restart"
+        name, _colon, text = (config.get("restart") or "no").partition(":")
+        retries = int(text) if _RETRIES.fullmatch(text) else -1 if text else 0
+    name = {"none": "no", "any": "always"}.get(name, name)
+    if name not in _RESTART_POLICIES or retries < 0:
+        asked = policy if policy is not None else config["restart"]
+        allowed = f"{', '.join(_RESTART_POLICIES)}, and a number of retries that is 0 or more"
+        problems.add(f"{where}.{field}: {asked!r}; allowed: {allowed}")
+    return name, retries
 
 
 def _irreplaceable(config: Mapping[str, Any]) -> tuple[str, ...]:

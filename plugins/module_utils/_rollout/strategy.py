@@ -45,10 +45,10 @@ def order_of(step: ServicePlan, project: Project, facts: Facts) -> tuple[str, tu
 def _refuse_without_a_record(step: ServicePlan, facts: Facts) -> None:
     """A container with a fixed name goes before the new one comes: only the record of what it was leads back."""
     service = step.service
-    unknown = [c.name for c in step.retire if c.running and c.config_hash != facts.committed_hashes.get(service.name)]
-    if unknown:
+    running = [container.name for container in step.retire if container.running]
+    if running and service.name not in facts.committed_hashes:
         raise PlanError(
-            f"{service.name}: {', '.join(unknown)} has a fixed container_name, so it has to be removed before the new "
+            f"{service.name}: {', '.join(running)} has a fixed container_name, so it has to be removed before the new "
             "one is made, and no rollout has recorded the configuration that would bring it back. Roll out the files "
             "that it runs with once, which changes nothing and records them, or take container_name out"
         )
