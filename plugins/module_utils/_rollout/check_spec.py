@@ -16,7 +16,7 @@ from .fields import Fields, is_whole
 
 _OF_AN_ANSWER = ("status", "json", "headers", "timeout")
 _HTTP = ("port", "path", *_OF_AN_ANSWER)
-_FRONT_DOOR_HTTP = ("url", *_OF_AN_ANSWER)
+_FRONT_DOOR_HTTP = ("url", *_OF_AN_ANSWER, "validate_certs")
 _TIMEOUT, _EXEC_TIMEOUT = 5.0, 30.0
 
 
@@ -77,8 +77,10 @@ def _front_door_http(fields: Fields) -> HttpCheck | None:
     if url is not None and not _is_url(url):
         # Not shown: it may hold a password.
         fields.problems.add(f"{fields.where}.url: is no URL; allowed: http:// or https://, a host, a path")
-    answer = _answer(fields)
-    return HttpCheck(url=url, **answer) if fields.require("url") and url is not None else None
+    answer, unverified = _answer(fields), fields.flag("validate_certs") is False
+    if not fields.require("url") or url is None:
+        return None
+    return HttpCheck(url=url, validate_certs=not unverified, **answer)
 
 
 def _answer(fields: Fields) -> dict[str, Any]:

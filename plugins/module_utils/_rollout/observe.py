@@ -130,9 +130,10 @@ def container(inspect: Mapping[str, Any]) -> Container:
         environment=tuple(inspect["Config"].get("Env") or ()),
         pid=state.get("Pid", 0),
         addresses=tuple(
-            network["IPAddress"]
+            # A network may have IPv6 alone.
+            network.get("IPAddress") or network["GlobalIPv6Address"]
             for network in ((inspect.get("NetworkSettings") or {}).get("Networks") or {}).values()
-            if network.get("IPAddress")
+            if network.get("IPAddress") or network.get("GlobalIPv6Address")
         ),
         bound_to=_bound_to(host),
     )
