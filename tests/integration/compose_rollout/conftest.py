@@ -73,6 +73,12 @@ def task_environment(compose_version: str, cache: Path, collections: Path) -> di
 
 
 @pytest.fixture(scope="session")
+def old_compose_environment(cache: Path, collections: Path) -> dict[str, str]:
+    """The environment in which `docker compose` is the older version, whatever the test's own is."""
+    return environment(ROOT, collections, debian.old_compose(cache))
+
+
+@pytest.fixture(scope="session")
 def new_project(
     engine: docker.DockerClient, task_environment: dict[str, str]
 ) -> Callable[[Path], AbstractContextManager[Project]]:

@@ -46,10 +46,7 @@ def deploy(project: Project, **services: Any) -> Result:
 
 def levels(project: Project, name: str = "web") -> list[str]:
     """Give the versions that run, sorted."""
-    variables = (
-        variable for each in project.containers(name, running=True) for variable in each.attrs["Config"]["Env"]
-    )
-    return sorted(value.partition("=")[2] for value in variables if value.startswith("LEVEL="))
+    return project.variables(name, "LEVEL")
 
 
 def starts(events: list[Event], name: str = "web") -> list[Event]:
