@@ -17,7 +17,8 @@ from .observe import Container
 class HttpCheck:
     """A GET has to give `status`; where asked for, a JSON body that holds `json`. Timeout of one try in seconds.
 
-    A container is asked at `port`; the front door at `url`.
+    A container is asked at `port`; the front door at `url`, whose certificate has to hold unless `validate_certs` is
+    false. Redirects are not followed.
     """
 
     port: int = 0
@@ -27,6 +28,7 @@ class HttpCheck:
     json: Any = None
     headers: Mapping[str, str] = field(default_factory=dict)
     timeout: float = 5.0
+    validate_certs: bool = True
 
 
 @dataclass(frozen=True)

@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Callable, Protocol
 
+from . import core_yaml
 from .errors import ComposeError
 
 # (argv) -> (exit code, standard output, standard error)
@@ -78,15 +79,35 @@ class ComposeCli:
     def hashes(self, config: str) -> dict[str, str]:
         # Hashed from the normalised file: from the project's own files `config --hash` forgets env_file
         # (https://github.com/docker/compose/issues/14001), and so differs from the label of every such container.
-        path = Path(self.scratch) / "normalised.yaml"
+        lines = self._config_of("normalised.yaml", config, "--hash", "*").splitlines()
+        return dict(line.split(" ", 1) for line in lines if " " in line)
+
+    def variables(self, names: Sequence[str]) -> dict[str, str]:
+        """Give those of these variables that are set, as Compose interpolates them.
+
+        `config --environment` would tell them too, but Compose 2.26 has none, and it does not quote line breaks.
+        """
+        if not names:
+            return {}
+        asked = {
+            "name": "variables",
+            "services": {"none": {"image": "none"}},
+            "x-set": {name: f"${{{name}+set}}" for name in names},
+            "x-value": {name: f"${{{name}-}}" for name in names},
+        }
+        answer = core_yaml.load(self._config_of("variables.yaml", core_yaml.dump(asked)))
+        return {name: core_yaml.unescaped(answer["x-value"][name]) for name in names if answer["x-set"][name]}
+
+    def _config_of(self, name: str, text: str, *arguments: str) -> str:
+        """Run `config` on a file of this text, which nobody else can read and which does not stay."""
+        path = Path(self.scratch) / name
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
         with os.fdopen(descriptor, "w", encoding="utf-8") as stream:
-            stream.write(config)
+            stream.write(text)
         try:
-            lines = self._compose(self._project((str(path),)), "config", "--hash", "*").splitlines()
+            return self._compose(self._project((str(path),)), "config", *arguments)
         finally:
             path.unlink()
-        return dict(line.split(" ", 1) for line in lines if " " in line)
 
     def create(self, service: str, counts: Mapping[str, int]) -> None:
         # The one command that was found to touch nothing else: every dependency's count stands beside it, stopped

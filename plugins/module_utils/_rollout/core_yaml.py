@@ -83,6 +83,17 @@ def load(text: str) -> Any:
         raise ValueError(f"not valid YAML: {error}") from error
 
 
+def unescaped(data: Any) -> Any:
+    """Give data with the dollar signs that were meant: Compose doubles each one in what it normalises."""
+    if isinstance(data, str):
+        return data.replace("$$", "$")
+    if isinstance(data, list):
+        return [unescaped(item) for item in data]
+    if isinstance(data, dict):
+        return {unescaped(key): unescaped(value) for key, value in data.items()}
+    return data
+
+
 def dump(data: Any) -> str:
     """Write data as block YAML, keys in the order given.
 

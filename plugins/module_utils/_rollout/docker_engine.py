@@ -17,6 +17,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+from . import host_processes
 from .engine import Execution, Watch
 from .errors import EngineError, EngineUnreachable
 from .observe import PROJECT, Container, container
@@ -36,6 +37,8 @@ else:
 _ANSWER = 60
 # How often a command in a container is asked whether it ended. Seconds.
 _ASK_AGAIN = 0.05
+# How long the rest of an ended command's output is waited for. Seconds.
+_REST = 2.0
 # How many of the last pieces of a command's output are kept.
 _KEPT_READS = 100
 
@@ -120,9 +123,14 @@ class DockerEngine:
             with _translated("run a command in a container"):
                 reader.raise_error()
                 state = self._api.exec_inspect(execution)
-            if not state["Running"] or time.monotonic() >= deadline:
-                reader.join(_ASK_AGAIN)
-                return Execution(None if state["Running"] else state["ExitCode"], reader.text())
+            # None also before the engine has started it, when it does not run yet either.
+            exit_code: int | None = state["ExitCode"]
+            if exit_code is not None or time.monotonic() >= deadline:
+                break
+        if exit_code is None and state["Pid"]:
+            # Each further try would leave one more in the container.
+            host_processes.kill(state["Pid"], container_id)
+        return Execution(exit_code, reader.rest())
 
     def processes(self, container_id: str) -> dict[int, str]:
         with _translated("list a container's processes"):
@@ -204,12 +212,15 @@ class _OutputReader(threading.Thread):
         self._api = api
         self._execution = execution
         self._output: collections.deque[bytes] = collections.deque(maxlen=_KEPT_READS)
+        self._reads = 0
         self._error: Exception | None = None
         self.start()
 
     def run(self) -> None:
         try:
-            self._output.extend(self._api.exec_start(self._execution, stream=True))
+            for piece in self._api.exec_start(self._execution, stream=True):
+                self._output.append(piece)
+                self._reads += 1
         except (docker.errors.DockerException, requests.RequestException, OSError) as error:
             self._error = error
 
@@ -217,7 +228,12 @@ class _OutputReader(threading.Thread):
         if self._error is not None:
             raise self._error
 
-    def text(self) -> str:
+    def rest(self) -> str:
+        """Give the output, once it has ended or nothing more came for a moment: what is left behind may go on."""
+        seen, deadline = -1, time.monotonic() + _REST
+        while self.is_alive() and seen < self._reads and time.monotonic() < deadline:
+            seen = self._reads
+            self.join(_ASK_AGAIN)
         return b"".join(list(self._output)).decode("utf-8", "replace")
 
 

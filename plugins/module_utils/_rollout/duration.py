@@ -20,8 +20,11 @@ def seconds(value: object) -> float:
     """
     if isinstance(value, bool) or not isinstance(value, (int, float, str)):
         raise ValueError(f"{value!r} is no duration; write it like 90s or 1m30s")
-    if isinstance(value, (int, float)):
-        number = float(value)
+    if isinstance(value, int):
+        # More digits than a float has room for are as good as infinite.
+        number = float(value) if value.bit_length() < 1000 else math.inf
+    elif isinstance(value, float):
+        number = value
     else:
         text = value.strip()
         if re.fullmatch(r"[0-9]+(?:\.[0-9]+)?", text):

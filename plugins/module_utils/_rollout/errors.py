@@ -46,3 +46,7 @@ class Problems:
         """Raise `error` with all that was found; nothing where nothing was."""
         if self._found:
             raise error("; ".join(self._found))
+
+
+class ProxyError(EngineError):
+    """A proxy refused its upstream file, or did not take it up; the text is its own."""

@@ -11,6 +11,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Callable
 
+from .checks import Answer
 from .observe import Container
 
 Redact = Callable[[str], str]
@@ -26,7 +27,8 @@ _URL_PASSWORD = re.compile(r"://[^/:@\s]*:([^/@\s]+)@")
 class Failure:
     """Why a rollout stopped.
 
-    `reason` is one of create, exited, restarting, oom, unhealthy, timeout, commit, interrupted.
+    `reason` is one of pull, create, exited, restarting, oom, unhealthy, timeout, check, hook, proxy, commit,
+    interrupted. `check` holds what the last failing check asked, and what came back.
     """
 
     service: str
@@ -37,6 +39,7 @@ class Failure:
     restart_count: int | None = None
     health_log: tuple[dict[str, Any], ...] = ()
     logs: tuple[str, ...] = ()
+    check: dict[str, str] | None = None
 
     def sentence(self) -> str:
         """One line that says which container and why, ending in its last words."""
@@ -49,11 +52,28 @@ class Failure:
             probe = self.health_log[-1]
             words = str(probe["output"]).strip().splitlines()
             return f" (last health probe: exit code {probe['exit_code']}{', ' + words[-1][:200] if words else ''})"
+        if self.reason in ("check", "hook", "proxy"):
+            return ""
         words = [line.strip() for line in self.logs if line.strip()]
         return f" (last line of its log: {words[-1][:200]})" if words else ""
 
 
-def of_container(container: Container, reason: str, detail: str, logs: Sequence[str], redact: Redact) -> Failure:
+class Halt(Exception):
+    """Ends the way forward."""
+
+    def __init__(self, failure: Failure) -> None:
+        super().__init__(failure.sentence())
+        self.failure = failure
+
+
+def of_container(
+    container: Container,
+    reason: str,
+    detail: str,
+    logs: Sequence[str],
+    redact: Redact,
+    answer: Answer | None = None,
+) -> Failure:
     """Gather what one failed container left."""
     return Failure(
         service=container.service,
@@ -67,7 +87,13 @@ def of_container(container: Container, reason: str, detail: str, logs: Sequence[
             for probe in container.probes
         ),
         logs=tuple(redact(line) for line in logs),
+        check=None if answer is None else of_answer(answer, redact),
     )
+
+
+def of_answer(answer: Answer, redact: Redact) -> dict[str, str]:
+    """Give what a failing check asked and what came back."""
+    return {"request": redact(answer.request), "answer": redact(answer.answer)}
 
 
 def redactor(secrets: Iterable[str]) -> Redact:

@@ -27,7 +27,10 @@ class Overrides:
 
 @dataclass(frozen=True)
 class Hook:
-    """A command that is run in a container after its start, or before its stop. `environment`: NAME=value."""
+    """A command that is run in a container after its start, or before its stop.
+
+    `environment`: NAME=value, or NAME alone, which the engine takes out of the container's own.
+    """
 
     command: tuple[str, ...]
     user: str = ""
@@ -57,12 +60,16 @@ class WayBack:
     delay: float = 0.0
     monitor: float = 0.0
     failure_action: str = "continue"
+    max_failure_ratio: float = 0.0
     order: str | None = None
 
 
 @dataclass(frozen=True)
 class Policy:
-    """How one service is replaced. `timeout` None derives it from the healthcheck; `parallelism` 0 is all at once."""
+    """How one service is replaced. `timeout` None derives it from the healthcheck; `parallelism` 0 is all at once.
+
+    `shared`: normalised targets of read-write mounts that two containers may use side by side.
+    """
 
     order: str = "auto"
     parallelism: int = 1
@@ -74,6 +81,7 @@ class Policy:
     stable: float = 5.0
     no_healthcheck: str = "running"
     discard_anonymous_volumes: bool = False
+    shared: frozenset[str] = frozenset()
     strict_dns: bool = False
     checks: tuple[Check, ...] = ()
     routes: tuple[Route, ...] = ()

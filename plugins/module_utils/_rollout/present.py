@@ -6,16 +6,37 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import time
+from collections.abc import Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from . import compose_cli, core_yaml, evidence, plan, policy, release, report, resources, rollout, spec
+from . import (
+    compose_cli,
+    contents,
+    core_yaml,
+    evidence,
+    hook_spec,
+    inline_files,
+    lifecycle,
+    mounted_files,
+    nginx_router,
+    outcome,
+    plan,
+    planner,
+    policy,
+    probe,
+    release,
+    report,
+    resources,
+    rollout,
+    spec,
+)
 from .clock import MonotonicClock
 from .engine import Engine
-from .errors import ComposeError, EngineError, Interrupted, PlanError, SpecError
+from .errors import ComposeError, EngineError, Interrupted, PlanError, Problems, SpecError
 from .interrupts import SignalInterrupts
 
 
@@ -49,6 +70,17 @@ def _connect() -> Engine:
     return DockerEngine()
 
 
+def _hooks(services: Mapping[str, Any]) -> dict[str, lifecycle.Hooks]:
+    """Read the hooks of a committed configuration: they were read without a problem when it was rolled out."""
+    ignored = Problems()
+    return {
+        name: lifecycle.Hooks(
+            hook_spec.hooks(config, "post_start", name, ignored), hook_spec.hooks(config, "pre_stop", name, ignored)
+        )
+        for name, config in services.items()
+    }
+
+
 class _Present:
     def __init__(self, module: Any, interrupts: SignalInterrupts, connecting: Future[Engine]) -> None:
         self._module = module
@@ -74,24 +106,48 @@ class _Present:
         store = release.Store(str(Path(self._params["state_dir"]) / project.name))
         docker_engine = self._connecting.result()
         if self._module.check_mode:
-            made = self._plan(compose, docker_engine, project, hashes, store)
+            found = self._contents(compose, project, store, store.key())
+            made = self._plan(compose, docker_engine, project, hashes, store, found)
             return self._planned(made, store, definition)
         with store.lock(self._params["lock_timeout"], self._clock) as self._lock:
             if definition is not None:
                 compose = self._compose((store.stage(definition),))
+            found = self._contents(compose, project, store, store.make_key())
             pulled = self._pull(compose, project, docker_engine)
-            made = self._plan(compose, docker_engine, project, hashes, store)
+            made = self._plan(compose, docker_engine, project, hashes, store, found)
             due = self._install_is_due(definition)
 
-            def commit() -> None:
-                store.commit(config)
+            def commit(timings: Mapping[str, release.Timing], incomplete: frozenset[str]) -> None:
+                proven = set(project.services) - incomplete
+                store.commit(config, contents.of_release(store.committed().contents, found, proven), timings)
                 # Last: what was not installed needs no way back.
                 if definition is not None and due:
                     release.write_atomically(self._installed, definition, 0o640)
 
             # Told before the commit, after which nothing differs.
             result = self._result(made, store)
-            result.update(self._carry_out(made, compose, docker_engine, commit))
+            mounted = mounted_files.of_project(project)
+            archives = {name: inline_files.archive_for(each, found.values) for name, each in mounted.items()}
+            run = rollout.Rollout(
+                plan=made,
+                host=rollout.Host(
+                    engine=docker_engine,
+                    compose=compose,
+                    compose_before=self._compose_before(store),
+                    clock=self._clock,
+                    checker=probe.HostChecker(docker_engine),
+                    router=nginx_router.NginxRouter(docker_engine, project, self._clock),
+                    interrupts=self._interrupts,
+                ),
+                extras=rollout.Extras(
+                    hooks_before=_hooks(store.committed().services),
+                    archives={name: archive for name, archive in archives.items() if archive is not None},
+                    log_lines=self._params["log_lines"],
+                ),
+                redact=evidence.redactor(self._secrets(project, found.values)),
+                commit=commit,
+            )
+            result.update(self._carry_out(run))
             result["changed"] = made.changes or pulled or due
             if definition is not None and not result.get("failed"):
                 store.forget_releases_but(compose.files[0])
@@ -108,32 +164,32 @@ class _Present:
     def _planned(self, made: plan.Plan, store: release.Store, definition: str | None) -> dict[str, Any]:
         result = self._result(made, store)
         result["changed"] = made.changes or self._install_is_due(definition)
-        result["services"] = [rollout.describe(step) for step in made.services]
+        result["services"] = [outcome.describe(step) for step in made.services]
         return result
 
-    def _carry_out(
-        self, made: plan.Plan, compose: compose_cli.ComposeCli, docker_engine: Engine, commit: Callable[[], None]
-    ) -> dict[str, Any]:
-        run = rollout.Rollout(
-            plan=made,
-            engine=docker_engine,
-            compose=compose,
-            clock=self._clock,
-            redact=evidence.redactor(self._secrets(made.project)),
-            log_lines=self._params["log_lines"],
-            interrupts=self._interrupts,
-            commit=commit,
-        )
+    def _contents(
+        self, compose: compose_cli.ComposeCli, project: spec.Project, store: release.Store, key: bytes | None
+    ) -> contents.Contents:
+        """Read the files that containers have mounted; SpecError where one is missing."""
+        files = mounted_files.of_project(project)
+        values = compose.variables(mounted_files.variables(files))
+        recorded = store.committed().contents
+        found = contents.read(files, self._params["project_src"], values, key, recorded, time.time_ns())
+        for problem in found.unread:
+            self._module.warn(problem)
+        return found
+
+    def _carry_out(self, run: rollout.Rollout) -> dict[str, Any]:
         # Until the process ends: what is proven is also recorded and installed.
         self._interrupts.defer()
-        outcome = run.run()
-        result: dict[str, Any] = {"outcome": outcome.outcome, "seconds": round(outcome.seconds, 2)}
-        result["services"] = list(outcome.services)
-        for problem in outcome.problems:
-            self._module.warn(problem)
-        if outcome.failure:
-            result.update(failed=True, msg=outcome.message(), failure=asdict(outcome.failure))
-            result.update(serving=list(outcome.serving), problems=list(outcome.problems))
+        ended = run.run()
+        result: dict[str, Any] = {"outcome": ended.outcome, "seconds": round(ended.seconds, 2)}
+        result["services"] = list(ended.services)
+        for told in (*ended.problems, *ended.notes):
+            self._module.warn(told)
+        if ended.failure:
+            result.update(failed=True, msg=ended.message(), failure=asdict(ended.failure))
+            result.update(serving=list(ended.serving), problems=list(ended.problems))
         return result
 
     def _plan(
@@ -143,6 +199,7 @@ class _Present:
         project: spec.Project,
         hashes: Mapping[str, str],
         store: release.Store,
+        found: contents.Contents,
     ) -> plan.Plan:
         conflicts = resources.conflicts(project, docker_engine.network, docker_engine.volume)
         if conflicts:
@@ -152,14 +209,23 @@ class _Present:
             # Services of profiles that are not active are no orphans; Compose leaves their containers alone, too.
             inactive = compose.declared_services() - set(project.services)
             containers = [container for container in containers if container.service not in inactive]
-        made = plan.make_plan(
+        router = nginx_router.NginxRouter(docker_engine, project, self._clock)
+        committed = store.committed()
+        routes = {route: service for service in project.services.values() for route in service.policy.routes}
+        made = planner.make_plan(
             project=project,
             containers=containers,
-            hashes=hashes,
-            images={service.image: docker_engine.image_id(service.image) for service in project.services.values()},
-            committed=store.committed(),
+            facts=plan.Facts(
+                hashes=hashes,
+                images={service.image: docker_engine.image_id(service.image) for service in project.services.values()},
+                committed=committed.services,
+                committed_hashes=self._committed_hashes(project, store),
+                changed_files=contents.changed(committed.contents, found),
+                upstreams={route: router.current(route) for route in routes},
+            ),
             remove_orphans=self._params["remove_orphans"],
         )
+        self._examine_routes(made, router)
         missing = sorted({step.service.image for step in made.services if step.create and step.image_id is None})
         if missing and (self._params["pull"] == "never" or not self._module.check_mode):
             raise PlanError(f"image {', '.join(missing)} is not on this host, and was not to be pulled")
@@ -169,6 +235,28 @@ class _Present:
         for warning in made.warnings:
             self._module.warn(warning)
         return made
+
+    def _examine_routes(self, made: plan.Plan, router: nginx_router.NginxRouter) -> None:
+        problems: list[str] = []
+        for step in made.services if made.changes else ():
+            for route in step.service.policy.routes if step.action not in ("none", "wait") else ():
+                found = router.examine(step.service, route)
+                problems += found.problems
+                for warning in found.warnings:
+                    self._module.warn(warning)
+        if problems:
+            raise PlanError("; ".join(problems))
+
+    def _compose_before(self, store: release.Store) -> compose_cli.ComposeCli | None:
+        path = store.committed().path
+        return self._compose((path,)) if path else None
+
+    def _committed_hashes(self, project: spec.Project, store: release.Store) -> Mapping[str, str]:
+        """Give the hashes of what was committed, where something would have to be made again from it."""
+        before = self._compose_before(store)
+        if before is None or not any(service.container_name for service in project.services.values()):
+            return {}
+        return before.hashes(Path(store.committed().path).read_text("utf-8"))
 
     def _pull(self, compose: compose_cli.ComposeCli, project: spec.Project, docker_engine: Engine) -> bool:
         """Pull what the policy says; gives whether an image came or changed."""
@@ -191,7 +279,7 @@ class _Present:
     def _result(self, made: plan.Plan, store: release.Store) -> dict[str, Any]:
         result: dict[str, Any] = {"plan": report.lines(made)}
         if self._module._diff:
-            result["diff"] = [{"prepared": report.text(made)}, report.diff(made, store.committed())]
+            result["diff"] = [{"prepared": report.text(made)}, report.diff(made, store.committed().services)]
         return result
 
     def _compose(self, files: tuple[str, ...]) -> compose_cli.ComposeCli:
@@ -255,9 +343,9 @@ class _Present:
     def _installed(self) -> Path:
         return Path(self._params["project_src"]) / "compose.yaml"
 
-    def _secrets(self, project: spec.Project) -> list[str]:
-        """Give every value that must not be seen in evidence: secret files' contents, secret-named variables."""
-        values = []
+    def _secrets(self, project: spec.Project, delivered: Mapping[str, str]) -> list[str]:
+        """Give every value that must not be seen in evidence: secrets' contents, secret-named variables."""
+        values = inline_files.secret_values(mounted_files.of_project(project), delivered)
         for path in project.secret_files:
             try:
                 values.append(Path(path).read_text("utf-8", errors="replace"))

@@ -2,12 +2,14 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""What a rollout leaves on the host for the next one: the committed configuration and the staged Compose file.
+"""What a rollout leaves on the host for the next one: what was committed, and the staged Compose file.
 
 Everything lies in `<state_dir>/<project>/`, readable by its owner alone:
 
 - `lock`: held while a run works on the project
 - `committed.yaml`: normalised configuration of the last commit; may hold interpolated secrets
+- `committed.json`: what else there is to know of it: digests of mounted files, values delivered as files, timings
+- `key`: of the digests
 - `releases/<id>/compose.yaml`: the file that is being rolled out, installed in project_src at commit
 """
 
@@ -15,18 +17,47 @@ from __future__ import annotations
 
 import fcntl
 import hashlib
+import json
 import os
+import secrets
 import shutil
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from . import core_yaml
+from . import contents, core_yaml
 from .clock import Clock
+from .contents import Contents
 from .errors import PlanError
+
+# Of committed.json. Another one is not read, as if there were no file.
+_FORMAT = 1
+_KEY_BYTES = 32
+
+
+@dataclass(frozen=True)
+class Timing:
+    """How long a service's step took, and how long of that it was down. Seconds."""
+
+    seconds: float
+    down: float
+
+
+@dataclass(frozen=True)
+class Committed:
+    """The last commit. All of it is empty before the first one.
+
+    `services` holds their normalised configuration by name, and `path` the file with the whole of it; `timings` the
+    last step of each service that had one.
+    """
+
+    services: Mapping[str, Any] = field(default_factory=dict, repr=False)
+    contents: Contents = contents.NOTHING
+    timings: Mapping[str, Timing] = field(default_factory=dict)
+    path: str = ""
 
 
 @dataclass(frozen=True)
@@ -36,24 +67,60 @@ class Store:
     root: str
 
     @property
-    def _committed(self) -> Path:
+    def _configuration(self) -> Path:
         return Path(self.root) / "committed.yaml"
+
+    @property
+    def _record(self) -> Path:
+        return Path(self.root) / "committed.json"
+
+    @property
+    def _key(self) -> Path:
+        return Path(self.root) / "key"
 
     @property
     def _releases(self) -> Path:
         return Path(self.root) / "releases"
 
-    def committed(self) -> Mapping[str, Any]:
-        """Give the services as they were committed last, by name; empty before the first commit."""
+    def committed(self) -> Committed:
+        """Give the last commit. What of it is damaged is missing: what runs is asked of the engine."""
+        services = self._committed_services()
+        found, timings = self._committed_record()
+        return Committed(services, found, timings, str(self._configuration) if services else "")
+
+    def _committed_services(self) -> Mapping[str, Any]:
         try:
-            data = core_yaml.load(self._committed.read_text("utf-8"))
-        except FileNotFoundError:
-            return {}
-        except ValueError:
-            # It only words the reasons of a plan; what runs is asked of the engine.
+            data = core_yaml.load(self._configuration.read_text("utf-8"))
+        except (FileNotFoundError, ValueError):
             return {}
         services = data.get("services") if isinstance(data, dict) else None
         return services if isinstance(services, dict) else {}
+
+    def _committed_record(self) -> tuple[Contents, dict[str, Timing]]:
+        try:
+            data = json.loads(self._record.read_text("utf-8"))
+            if data["format"] != _FORMAT:
+                return contents.NOTHING, {}
+            timings = {service: Timing(float(took), float(down)) for service, (took, down) in data["timings"].items()}
+            return contents.from_data(data["contents"]), timings
+        except (FileNotFoundError, KeyError, TypeError, ValueError, AttributeError):
+            return contents.NOTHING, {}
+
+    def key(self) -> bytes | None:
+        """Give the key of the digests, None before it was made."""
+        try:
+            key = bytes.fromhex(self._key.read_text("ascii"))
+        except (FileNotFoundError, ValueError):
+            return None
+        return key if len(key) == _KEY_BYTES else None
+
+    def make_key(self) -> bytes:
+        """Give the key of the digests, a new one where there is none. To be called under the lock."""
+        key = self.key()
+        if key is None:
+            key = secrets.token_bytes(_KEY_BYTES)
+            write_atomically(self._key, key.hex(), 0o600)
+        return key
 
     def stage(self, text: str) -> str:
         """Write the Compose file that is about to be rolled out; gives its path."""
@@ -63,9 +130,19 @@ class Store:
         write_atomically(path, text, 0o600)
         return str(path)
 
-    def commit(self, config: str) -> None:
-        """Record the normalised configuration that now runs."""
-        write_atomically(self._committed, config, 0o600)
+    def commit(self, config: str, found: Contents, timings: Mapping[str, Timing]) -> None:
+        """Record what runs now: normalised configuration, contents of files, and the steps that this run took.
+
+        Timings of other services stay as they are.
+        """
+        _recorded, before = self._committed_record()
+        merged = {name: [timing.seconds, timing.down] for name, timing in {**before, **timings}.items()}
+        record = {"format": _FORMAT, "contents": contents.as_data(found), "timings": merged}
+        # In this order: should only the first be written, files seem to have changed that are in force already, and
+        # the next run replaces their containers once more. The other way round a rollout that is rolled back because
+        # the second could not be written would leave changed files that no later run sees.
+        _write_if_other(self._configuration, config)
+        _write_if_other(self._record, json.dumps(record))
 
     def forget_releases_but(self, staged: str) -> None:
         """Remove the staged files of other releases."""
@@ -105,6 +182,16 @@ def _locked(descriptor: int) -> bool:
     except BlockingIOError:
         return False
     return True
+
+
+def _write_if_other(path: Path, text: str) -> None:
+    # A durable write takes longer than the rest of a rollout that has nothing to do.
+    try:
+        if path.read_text("utf-8") == text:
+            return
+    except (FileNotFoundError, ValueError):
+        pass
+    write_atomically(path, text, 0o600)
 
 
 def write_atomically(path: Path, text: str, mode: int) -> None:

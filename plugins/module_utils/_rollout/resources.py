@@ -11,8 +11,12 @@ changed volume definition is silently ignored or, with -y, loses the data. Both 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any, Callable, Optional
 
+from .engine import Engine
+from .errors import EngineError
+from .plan import Plan
 from .spec import Project
 
 Find = Callable[[str], Optional[Mapping[str, Any]]]
@@ -29,6 +33,41 @@ def conflicts(project: Project, network: Find, volume: Find) -> tuple[str, ...]:
     for key, spec in project.volumes.items():
         found += _check(f"volumes.{key}", spec, volume(_name(project, key, spec)), _volume_differences)
     return tuple(found)
+
+
+@dataclass(frozen=True)
+class Resource:
+    """A network or a volume by its real name."""
+
+    kind: str
+    name: str
+
+
+def missing(plan: Plan, engine: Engine) -> tuple[Resource, ...]:
+    """Give the project's own networks and volumes that the engine does not have yet."""
+    if not plan.changes:
+        return ()
+    project, found = plan.project, []
+    for kind, specs, find in (
+        ("network", project.networks, engine.network),
+        ("volume", project.volumes, engine.volume),
+    ):
+        for key, spec in specs.items():
+            name = _name(project, key, spec)
+            if not (spec or {}).get("external") and find(name) is None:
+                found.append(Resource(kind, name))
+    return tuple(found)
+
+
+def remove(new: tuple[Resource, ...], engine: Engine) -> None:
+    """Remove what a run that failed has made, where nothing uses it."""
+    for resource in new:
+        remove_one = engine.remove_network if resource.kind == "network" else engine.remove_volume
+        try:
+            remove_one(resource.name)
+        except EngineError:
+            # Something uses it, and so it stays.
+            continue
 
 
 def _name(project: Project, key: str, spec: Mapping[str, Any] | None) -> str:

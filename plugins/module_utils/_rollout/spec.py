@@ -14,15 +14,16 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from . import core_yaml, duration
-from .errors import SpecError
+from . import core_yaml, policy_spec, route_spec, shape
+from .dependency_order import dependency_order
+from .errors import Problems, SpecError
+from .exclusive import bound_to, exclusive
+from .hook_spec import hooks
 from .policy import Hook, Overrides, Policy
 
-NO_HEALTHCHECK = ("running", "fail")
 COMPLETED = "service_completed_successfully"
 
-# x-rollout keys of this version, by what they hold.
-_X_ROLLOUT = ("timeout", "stable", "no_healthcheck", "shared", "anonymous_volumes")
+_CONDITIONS = ("service_started", "service_healthy", COMPLETED)
 _NOTHING_ASKED = Overrides()
 
 
@@ -80,7 +81,7 @@ class Project:
 def parse(text: str, overrides: Overrides = _NOTHING_ASKED) -> Project:
     """Read the output of `docker compose config`.
 
-    Raises SpecError, which names the field and what is allowed there.
+    Raises SpecError with all that is wrong: each names the field and what is allowed there.
     """
     try:
         data = core_yaml.load(text)
@@ -88,21 +89,39 @@ def parse(text: str, overrides: Overrides = _NOTHING_ASKED) -> Project:
         raise SpecError(str(error)) from error
     if not isinstance(data, dict) or not isinstance(data.get("services"), dict) or not data["services"]:
         raise SpecError("the project has no services")
-    _refuse_inline_files(data)
-    raw = {name: config or {} for name, config in data["services"].items()}
+    problems = Problems()
+    shape.check(data, problems)
+    problems.settle(SpecError)
+    raw: dict[str, dict[str, Any]] = {name: config or {} for name, config in data["services"].items()}
     one_shots = {
         dependency
         for config in raw.values()
         for dependency, how in _depends_on(config).items()
         if how.get("condition") == COMPLETED
     }
-    services = {name: _service(data["name"], name, raw[name], name in one_shots, overrides) for name in raw}
+    services = {
+        name: _service(data["name"], name, config, name in one_shots, overrides, problems)
+        for name, config in raw.items()
+    }
+    route_spec.check_together({name: service.policy.routes for name, service in services.items()}, raw, problems)
+    for service in services.values():
+        _check_inline_files(service, data, problems)
+    order = dependency_order(
+        {name: service.depends_on.keys() | service.bound_to for name, service in services.items()},
+        {name: {route.proxy for route in service.policy.routes} for name, service in services.items()},
+        problems,
+    )
+    problems.settle(SpecError)
     return Project(
         name=data["name"],
-        services={name: services[name] for name in _dependency_order(services)},
+        services={name: services[name] for name in order},
         networks=data.get("networks") or {},
         volumes=data.get("volumes") or {},
-        secret_files=tuple(s["file"] for s in (data.get("secrets") or {}).values() if s.get("file")),
+        secret_files=tuple(
+            core_yaml.unescaped(secret["file"])
+            for secret in (data.get("secrets") or {}).values()
+            if secret and secret.get("file")
+        ),
         config=data,
     )
 
@@ -111,178 +130,91 @@ def _depends_on(config: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
     return config.get("depends_on") or {}
 
 
-def _service(project: str, name: str, config: dict[str, Any], one_shot: bool, overrides: Overrides) -> Service:
+def _service(
+    project: str, name: str, config: dict[str, Any], one_shot: bool, overrides: Overrides, problems: Problems
+) -> Service:
     where = f"services.{name}"
-    _refuse_unsupported(where, config)
-    extension = _extension(where, config.get("x-rollout"))
-    replicas = config.get("scale", (config.get("deploy") or {}).get("replicas", 1))
-    if not isinstance(replicas, int) or replicas < 0:
-        raise SpecError(f"{where}.deploy.replicas: {replicas!r} is no count; allowed: 0 or more")
-    return Service(
+    policy = policy_spec.policy(config, where, overrides, problems)
+    service = Service(
         name=name,
         image=config.get("image") or f"{project}-{name}",
-        replicas=replicas,
-        depends_on={service: how.get("condition", "service_started") for service, how in _depends_on(config).items()},
+        replicas=_replicas(config),
+        depends_on={other: how.get("condition") or "service_started" for other, how in _depends_on(config).items()},
         one_shot=one_shot,
-        policy=_policy(where, config, extension, overrides),
-        exclusive=_exclusive(config, frozenset(extension.get("shared") or ())),
+        policy=policy,
+        exclusive=exclusive(config, policy.shared),
         irreplaceable=_irreplaceable(config),
-        pull_policy=str(config.get("pull_policy", "missing")),
-        restart_policy=_restart_policy(config),
-        restarts_with=frozenset(name for name, how in _depends_on(config).items() if how.get("restart")),
-        bound_to=_bound_to(config),
+        pull_policy=config.get("pull_policy") or "missing",
+        restart_policy=_restart_policy(config, where, problems),
+        restarts_with=frozenset(other for other, how in _depends_on(config).items() if how.get("restart")),
+        bound_to=bound_to(config),
         container_name=config.get("container_name") or "",
-        post_start=(),
-        pre_stop=(),
+        post_start=hooks(config, "post_start", where, problems),
+        pre_stop=hooks(config, "pre_stop", where, problems),
         config=config,
     )
+    _check_service(service, where, problems)
+    return service
 
 
-def _refuse_unsupported(where: str, config: Mapping[str, Any]) -> None:
-    """Name what a service asks for and this version would not do; silence would be a lie."""
-    for key in ("post_start", "pre_stop"):
-        if config.get(key):
-            raise SpecError(f"{where}.{key}: hooks of a service's life are not run by this version; take it out")
-    for dependency, how in _depends_on(config).items():
-        if how.get("restart"):
-            raise SpecError(
-                f"{where}.depends_on.{dependency}.restart: true is not carried out by this version; allowed: false. "
-                "(links and the network_mode, ipc or pid of another service imply it)"
+def _replicas(config: Mapping[str, Any]) -> int:
+    counts = (config.get("scale"), (config.get("deploy") or {}).get("replicas"), 1)
+    return next(count for count in counts if count is not None)
+
+
+def _check_service(service: Service, where: str, problems: Problems) -> None:
+    """Refuse what does not go together within one service."""
+    mode = (service.config.get("deploy") or {}).get("mode") or "replicated"
+    if mode != "replicated":
+        problems.add(f"{where}.deploy.mode: {mode!r} is not supported; allowed: replicated")
+    if service.replicas < 0:
+        problems.add(f"{where}.deploy.replicas: {service.replicas} is no count; allowed: 0 or more")
+    if service.container_name and service.replicas > 1:
+        problems.add(
+            f"{where}.container_name: {service.replicas} containers cannot have one name; allowed: one replica, or no "
+            "container_name"
+        )
+    for other, condition in service.depends_on.items():
+        if condition not in _CONDITIONS:
+            problems.add(f"{where}.depends_on.{other}.condition: {condition!r}; allowed: {', '.join(_CONDITIONS)}")
+    if service.one_shot:
+        asked = {"checks": service.policy.checks, "proxy": service.policy.routes}
+        for key in (key for key, value in asked.items() if value):
+            problems.add(
+                f"{where}.x-rollout.{key}: not for a service that runs to its end, as what depends on it with "
+                f"condition {COMPLETED} says of this one; take it out"
             )
-    deploy = config.get("deploy") or {}
-    if deploy.get("mode", "replicated") != "replicated":
-        raise SpecError(f"{where}.deploy.mode: {deploy['mode']!r} is not supported; allowed: replicated")
-    update = deploy.get("update_config") or {}
-    if update.get("failure_action", "rollback") != "rollback":
-        raise SpecError(
-            f"{where}.deploy.update_config.failure_action: {update['failure_action']!r} is not supported by this "
-            "version; allowed: rollback"
-        )
-    if float(update.get("max_failure_ratio") or 0):
-        raise SpecError(
-            f"{where}.deploy.update_config.max_failure_ratio: {update['max_failure_ratio']!r} is not supported by "
-            "this version; allowed: 0"
-        )
 
 
-def _refuse_inline_files(data: Mapping[str, Any]) -> None:
-    """Compose 2.37.3 and later deliver these when Compose itself starts a container, which a rollout does not."""
-    for section in ("secrets", "configs"):
-        for name, source in (data.get(section) or {}).items():
-            for key in ("content", "environment"):
-                if source.get(key) is not None:
-                    raise SpecError(f"{section}.{name}.{key}: inline files are not delivered by this version; use file")
+def _check_inline_files(service: Service, data: Mapping[str, Any], problems: Problems) -> None:
+    """Inline files are written into the container, which Compose refuses, too, where nothing can be written."""
+    if not service.config.get("read_only"):
+        return
+    for section in ("configs", "secrets"):
+        for use in service.config.get(section) or ():
+            source = (data.get(section) or {}).get(use.get("source")) or {}
+            for key in (key for key in ("content", "environment") if source.get(key) is not None):
+                problems.add(
+                    f"services.{service.name}.{section}: {use['source']} is written by {section}.{use['source']}.{key} "
+                    "into a container that is read_only; allowed: file, or read_only: false"
+                )
 
 
-def _extension(where: str, extension: Any) -> dict[str, Any]:
-    if extension is None:
-        return {}
-    if not isinstance(extension, dict):
-        raise SpecError(f"{where}.x-rollout: must be a mapping with the keys {', '.join(_X_ROLLOUT)}")
-    for key in extension:
-        if key not in _X_ROLLOUT:
-            raise SpecError(f"{where}.x-rollout.{key}: unknown to this version; allowed: {', '.join(_X_ROLLOUT)}")
-    allowed = extension.get("no_healthcheck", "running")
-    if allowed not in NO_HEALTHCHECK:
-        raise SpecError(f"{where}.x-rollout.no_healthcheck: {allowed!r}; allowed: {', '.join(NO_HEALTHCHECK)}")
-    if extension.get("anonymous_volumes", "discard") != "discard":
-        raise SpecError(f"{where}.x-rollout.anonymous_volumes: {extension['anonymous_volumes']!r}; allowed: discard")
-    shared = extension.get("shared", [])
-    if not isinstance(shared, list) or not all(isinstance(target, str) for target in shared):
-        raise SpecError(f"{where}.x-rollout.shared: must be a list of mount targets")
-    return extension
-
-
-def _policy(where: str, config: Mapping[str, Any], extension: Mapping[str, Any], overrides: Overrides) -> Policy:
-    """Precedence: argument > x-rollout > a key present in update_config > our default."""
-    update = (config.get("deploy") or {}).get("update_config") or {}
-    default = Policy()
-
-    def time(key: str, source: Mapping[str, Any], section: str) -> float | None:
-        if source.get(key) is None:
-            return None
-        try:
-            return duration.seconds(source[key])
-        except ValueError as error:
-            raise SpecError(f"{where}.{section}.{key}: {error}") from error
-
-    def first(*values: Any) -> Any:
-        return next(value for value in values if value is not None)
-
-    order = update.get("order")
-    if order is not None and order not in ("start-first", "stop-first"):
-        raise SpecError(f"{where}.deploy.update_config.order: {order!r}; allowed: start-first, stop-first")
-    parallelism = first(overrides.parallelism, update.get("parallelism"), default.parallelism)
-    if not isinstance(parallelism, int) or parallelism < 0:
-        raise SpecError(f"{where}.deploy.update_config.parallelism: {parallelism!r}; allowed: 0 (all at once) or more")
-    timeout = time("timeout", extension, "x-rollout")
-    stable = time("stable", extension, "x-rollout")
-    return Policy(
-        order=first(overrides.order, order and order.replace("-", "_"), default.order),
-        parallelism=parallelism,
-        delay=first(time("delay", update, "deploy.update_config"), default.delay),
-        monitor=first(time("monitor", update, "deploy.update_config"), default.monitor),
-        timeout=overrides.timeout if overrides.timeout is not None else timeout,
-        stable=first(overrides.stable, stable, default.stable),
-        no_healthcheck=extension.get("no_healthcheck", default.no_healthcheck),
-        discard_anonymous_volumes="anonymous_volumes" in extension,
-    )
-
-
-def _restart_policy(config: Mapping[str, Any]) -> tuple[str, int]:
+def _restart_policy(config: Mapping[str, Any], where: str, problems: Problems) -> tuple[str, int]:
     """Give name and maximum retries as Compose hands them to the engine: deploy.restart_policy overrides restart.
 
     Without a condition Compose names none, which the engine takes for "no"
     (getRestartPolicy in https://github.com/docker/compose/blob/v2.40.3/pkg/compose/create.go).
     """
     policy = (config.get("deploy") or {}).get("restart_policy")
-    if policy is None:
-        name, _colon, retries = str(config.get("restart") or "no").partition(":")
-    else:
-        name, retries = policy.get("condition") or "no", policy.get("max_attempts")
-    return {"none": "no", "any": "always"}.get(name, name), int(retries or 0)
-
-
-def _shared_namespace(value: Any) -> bool:
-    return isinstance(value, str) and (value == "host" or value.startswith(("service:", "container:")))
-
-
-def _bound_to(config: Mapping[str, Any]) -> frozenset[str]:
-    """Give the services whose containers Compose names in this one's containers by id."""
-    namespaces = (str(config.get(key) or "") for key in ("network_mode", "ipc", "pid"))
-    names = [value.partition(":")[2] for value in namespaces if value.startswith("service:")]
-    volumes = (str(value) for value in config.get("volumes_from") or ())
-    return frozenset([*names, *(value.partition(":")[0] for value in volumes if not value.startswith("container:"))])
-
-
-def _exclusive(config: Mapping[str, Any], shared: frozenset[str]) -> tuple[str, ...]:
-    """Why a second container of this service could not run beside the first."""
-    reasons = []
-    if config.get("container_name"):
-        reasons.append(f"fixed name {config['container_name']}")
-    for port in config.get("ports") or ():
-        if port.get("published"):
-            reasons.append(f"host port {port['published']}")
-    for key in ("network_mode", "ipc", "pid", "uts"):
-        if _shared_namespace(config.get(key)):
-            reasons.append(f"{key} {config[key]}")
-    if config.get("mac_address"):
-        reasons.append("fixed MAC address")
-    for network, options in (config.get("networks") or {}).items():
-        for key in ("ipv4_address", "ipv6_address", "mac_address", "link_local_ips"):
-            if (options or {}).get(key):
-                reasons.append(f"fixed {key} on network {network}")
-    reservations = ((config.get("deploy") or {}).get("resources") or {}).get("reservations") or {}
-    if config.get("devices") or config.get("gpus") or reservations.get("devices"):
-        reasons.append("devices")
-    if config.get("volumes_from"):
-        reasons.append("volumes_from")
-    for mount in config.get("volumes") or ():
-        writable = mount.get("type") in ("volume", "bind", "cluster") and not mount.get("read_only")
-        # An anonymous volume (no source) is each container's own.
-        if writable and mount.get("source") and mount["target"] not in shared:
-            reasons.append(f"read-write mount {mount['target']}")
-    return tuple(reasons)
+    if policy is not None:
+        name, retries = policy.get("condition") or "no", policy.get("max_attempts") or 0
+        return {"none": "no", "any": "always"}.get(name, name), retries
+    name, _colon, text = (config.get("restart") or "no").partition(":")
+    if text and not text.isdecimal():
+        problems.add(f"{where}.restart: {config['restart']!r}; allowed: no, always, unless-stopped, on-failure:N")
+        text = ""
+    return {"none": "no", "any": "always"}.get(name, name), int(text or 0)
 
 
 def _irreplaceable(config: Mapping[str, Any]) -> tuple[str, ...]:
@@ -297,16 +229,3 @@ def _irreplaceable(config: Mapping[str, Any]) -> tuple[str, ...]:
     if config.get("volumes_from"):
         reasons.append("volumes_from")
     return tuple(reasons)
-
-
-def _dependency_order(services: Mapping[str, Service]) -> list[str]:
-    """Dependencies before dependants; alphabetical where neither needs the other."""
-    ordered: list[str] = []
-    waiting = dict(sorted(services.items()))
-    while waiting:
-        ready = [name for name, service in waiting.items() if not any(dep in waiting for dep in service.depends_on)]
-        if not ready:
-            raise SpecError(f"depends_on goes in a circle: {', '.join(waiting)}")
-        ordered.append(ready[0])
-        del waiting[ready[0]]
-    return ordered

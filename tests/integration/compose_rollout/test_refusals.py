@@ -84,16 +84,14 @@ def test_start_first_where_two_cannot_run_side_by_side(project: Project):
 
 
 @pytest.mark.every_compose
-def test_a_fixed_container_name_may_stay_and_may_not_be_updated(project: Project):
+def test_a_fixed_container_name_that_no_rollout_has_recorded(project: Project):
     name = f"{project.name}-fixed"
-    project.deploy({"web": service(container_name=name)})
-    before = project.ids()
-    assert project.names() == [name]
-    assert project.deploy()["changed"] is False
-    assert project.ids() == before
+    project.write({"web": service(container_name=name)})
+    project.compose("up", "--detach")
     project.write({"web": service(container_name=name, environment={"LEVEL": "2"})})
 
-    assert_refused(project, "web", "container_name", "environment")
+    assert_refused(project, "web", "container_name", "recorded")
+    assert project.names() == [name]
 
 
 def test_an_unknown_key_of_x_rollout(project: Project):

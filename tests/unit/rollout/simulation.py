@@ -14,16 +14,31 @@ import hashlib
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
-from ansible_collections.agentfleet.letta.plugins.module_utils._rollout import core_yaml, observe, plan, rollout, spec
+from ansible_collections.agentfleet.letta.plugins.module_utils._rollout import (
+    core_yaml,
+    lifecycle,
+    observe,
+    outcome,
+    plan,
+    planner,
+    release,
+    rollout,
+    spec,
+)
+from ansible_collections.agentfleet.letta.plugins.module_utils._rollout.checks import Answer, Check
+from ansible_collections.agentfleet.letta.plugins.module_utils._rollout.engine import Execution
 from ansible_collections.agentfleet.letta.plugins.module_utils._rollout.errors import (
     ComposeError,
     EngineError,
     EngineUnreachable,
     Interrupted,
+    ProxyError,
 )
+from ansible_collections.agentfleet.letta.plugins.module_utils._rollout.policy import Hook, Overrides, Route
+from ansible_collections.agentfleet.letta.plugins.module_utils._rollout.proxy import Switched
 
 _BACKOFF = 0.1
 
@@ -42,8 +57,13 @@ class Script:
     exit_code: int = 1
     starts: bool = True
     stops_within: float = 0.5
+    # When its checks pass, and which of its hooks fails.
+    answers_after: float | None = 0.0
+    fails_hook: str = ""
 
 
+_NOTHING_ASKED = Overrides()
+_NO_EXTRAS = rollout.Extras()
 GOOD = Script()
 GOOD_ONE_SHOT = Script(healthy_after=None, finishes_after=2.0)
 
@@ -62,6 +82,10 @@ class Machine:
     script: Script
     healthcheck: bool
     restart_policy: tuple[str, int]
+    # The containers that this one is bound to, by id.
+    bound_to: frozenset[str] = frozenset()
+    unpacked: bytes = b""
+    hooks_run: list[str] = field(default_factory=list)
     status: str = "created"
     exit_code: int = 0
     restarts: int = 0
@@ -153,6 +177,18 @@ class Signals:
         self.ignored = True
 
 
+@dataclass(frozen=True)
+class Before:
+    """Compose on what was committed last."""
+
+    host: Host
+    project: spec.Project
+    hashes: dict[str, str]
+
+    def create(self, service: str, counts: Mapping[str, int]) -> None:
+        self.host.create_of(self.project, self.hashes, service, counts)
+
+
 @dataclass
 class Host:
     """Engine, Compose, Clock and Watch in one. `watchers` are called after everything that happens."""
@@ -171,15 +207,24 @@ class Host:
     made: dict[str, int] = field(default_factory=dict)
     disk_full: bool = False
     done_at_commit: list[str] | None = None
+    # Upstream files by route; how long old connections last after a switch; whether the proxy takes no file.
+    upstreams: dict[Route, str] = field(default_factory=dict)
+    connections_last: float = 0.0
+    proxy_refuses: bool = False
+    front_door_opens: float = 0.0
+    before: Before | None = None
+    resources: set[str] = field(default_factory=set)
+    committed: tuple[dict[str, release.Timing], frozenset[str]] | None = None
     # The engine is not there from the first moment to the second.
     outage: tuple[float, float] | None = None
     born: int = 0
 
     # What a test asks.
 
-    def commit(self) -> None:
+    def commit(self, timings: Mapping[str, release.Timing], incomplete: frozenset[str]) -> None:
         if self.disk_full:
             raise OSError(28, "No space left on device")
+        self.committed = (dict(timings), incomplete)
         self.done_at_commit = list(self.done)
 
     def of(self, service: str) -> list[Machine]:
@@ -225,17 +270,53 @@ class Host:
     def tag(self, image_id: str, reference: str) -> None:
         self.tags[reference] = image_id
 
-    def network(self, name: str) -> None:
-        return None
+    def network(self, name: str) -> dict[str, Any] | None:
+        return {"Name": name} if name in self.resources else None
 
-    def volume(self, name: str) -> None:
-        return None
+    def volume(self, name: str) -> dict[str, Any] | None:
+        return self.network(name)
+
+    def remove_network(self, name: str) -> None:
+        with self._call("remove network"):
+            if self.machines:
+                raise EngineError("remove network: has active endpoints")
+            self.resources.discard(name)
+
+    def remove_volume(self, name: str) -> None:
+        self.remove_network(name)
+
+    def rename(self, container_id: str, name: str) -> None:
+        with self._call("rename"):
+            machine = self._get(container_id)
+            assert name not in {other.name for other in self.machines.values() if other is not machine}
+            machine.name = name
+
+    def unpack(self, container_id: str, archive: bytes) -> None:
+        with self._call("unpack"):
+            self._get(container_id).unpacked = archive
+
+    def processes(self, container_id: str) -> dict[int, str]:
+        return {}
+
+    def execute(self, container_id: str, command: Hook, timeout: float) -> Execution:
+        with self._call("execute"):
+            machine = self._get(container_id)
+            if machine.status != "running":
+                raise EngineError("run a command in a container: container is not running")
+            (name,) = command.command
+            machine.hooks_run.append(name)
+            self.done.append(f"{name} in {machine.name}")
+            return Execution(1 if name == machine.script.fails_hook else 0, "hook says so")
 
     def start(self, container_id: str) -> None:
         with self._call("start"):
             machine = self._get(container_id)
             if not machine.script.starts:
                 raise EngineError("start a container: port is already allocated")
+            if any(self.machines[owner].status != "running" for owner in machine.bound_to if owner in self.machines):
+                raise EngineError("start a container: cannot join network of a non running container")
+            if machine.bound_to - set(self.machines):
+                raise EngineError("start a container: No such container")
             if machine.status != "running":
                 machine.start(self.time)
             self.done.append(f"start {machine.name}")
@@ -265,22 +346,61 @@ class Host:
     def logs(self, container_id: str, lines: int) -> list[str]:
         return ["starting", "cannot go on"][-lines:]
 
+    # Router.
+
+    def current(self, route: Route) -> str | None:
+        return self.upstreams.get(route)
+
+    def switch(self, route: Route, text: str) -> Switched:
+        with self._call("switch", ProxyError):
+            if self.proxy_refuses:
+                raise ProxyError("nginx -t: host not found in upstream")
+            self.upstreams[route] = text
+            self.done.append(f"route {route.upstream} {' '.join(self.named(route))}")
+            return Switched((("proxy", (round(self.time * 1000),)),))
+
+    def drained(self, switched: Switched) -> int:
+        return sum(self.time < began / 1000 + self.connections_last for _id, (began,) in switched.workers)
+
+    def named(self, route: Route) -> list[str]:
+        """Which servers the upstream file names, in its order."""
+        lines = self.upstreams.get(route, "").splitlines()
+        return [line.split()[1].partition(":")[0] for line in lines if line.startswith("server ")]
+
+    # Checker.
+
+    def of_container(self, check: Check, container: observe.Container) -> Answer:
+        machine = self._get(container.id)
+        after = machine.script.answers_after
+        passed = machine.status == "running" and after is not None and self.time - machine.started >= after
+        return Answer(passed, "GET http://10.0.0.2/", "200" if passed else "503")
+
+    def of_front_door(self, check: Check) -> Answer:
+        passed = self.time >= self.front_door_opens
+        return Answer(passed, "GET http://127.0.0.1/", "200" if passed else "502")
+
     # Compose.
 
     def create(self, service: str, counts: Mapping[str, int]) -> None:
         assert self.project is not None
+        self.create_of(self.project, self.hashes, service, counts)
+
+    def create_of(
+        self, project: spec.Project, hashes: Mapping[str, str], service: str, counts: Mapping[str, int]
+    ) -> None:
         with self._call("create", ComposeError):
+            self.resources.update(f"{project.name}_{key}" for key in (*project.networks, *project.volumes))
             # Compose brings every service that it knows to its count, and what it is not told about to its replicas.
-            for name in (*self.project.dependencies(service), service):
-                wanted = counts.get(name, self.project.services[name].replicas)
+            for name in (*project.dependencies(service), service):
+                wanted = counts.get(name, project.services[name].replicas)
                 have = len(self.of(name))
                 assert have <= wanted, f"Compose would remove {have - wanted} of {name}"
                 for _new in range(wanted - have):
-                    self._make(self.project.services[name])
+                    self._make(project.services[name], hashes)
 
     # How it works.
 
-    def _make(self, service: spec.Service) -> None:
+    def _make(self, service: spec.Service, hashes: Mapping[str, str]) -> None:
         self.born += 1
         number = max((machine.number for machine in self.of(service.name)), default=0) + 1
         scripts = self.scripts.get(service.name) or [GOOD_ONE_SHOT if service.one_shot else GOOD]
@@ -288,16 +408,19 @@ class Host:
         self.made[service.name] = made + 1
         machine = Machine(
             id=f"{self.born:064x}",
-            name=f"shop-{service.name}-{number}",
+            name=service.container_name or f"shop-{service.name}-{number}",
             service=service.name,
             number=number,
             image=service.image,
             image_id=self.tags[service.image],
-            config_hash=self.hashes[service.name],
+            config_hash=hashes[service.name],
             script=scripts[made % len(scripts)],
             healthcheck="healthcheck" in service.config,
             restart_policy=service.restart_policy,
+            bound_to=frozenset(min(self.of(owner), key=lambda m: m.name).id for owner in service.bound_to),
         )
+        if machine.name in {other.name for other in self.machines.values()}:
+            raise ComposeError(f"the container name {machine.name} is already in use")
         self.machines[machine.id] = machine
         self.done.append(f"create {machine.name}")
 
@@ -347,40 +470,64 @@ def _hash(config: Mapping[str, Any]) -> str:
     return hashlib.sha256(json.dumps(kept, sort_keys=True).encode()).hexdigest()
 
 
-def plan_for(host: Host, definition: Mapping[str, Any], scripts: Mapping[str, Sequence[Script]]) -> plan.Plan:
+def plan_for(
+    host: Host,
+    definition: Mapping[str, Any],
+    scripts: Mapping[str, Sequence[Script]],
+    overrides: Overrides = _NOTHING_ASKED,
+    **facts: Any,
+) -> plan.Plan:
     """Tell the host what is wanted now, and plan the way there."""
-    host.project = spec.parse(core_yaml.dump(dict(definition)))
+    before = Before(host, host.project, host.hashes) if host.project and host.committed else None
+    host.before = before
+    host.project = spec.parse(core_yaml.dump(dict(definition)), overrides)
     host.hashes = {name: _hash(service.config) for name, service in host.project.services.items()}
     host.scripts, host.made = scripts, {}
     for service in host.project.services.values():
         host.tags.setdefault(service.image, f"sha256:{service.image}")
-    return plan.make_plan(
+    routes = {route for service in host.project.services.values() for route in service.policy.routes}
+    return planner.make_plan(
         project=host.project,
         containers=[machine.seen() for machine in host.machines.values()],
-        hashes=host.hashes,
-        images={service.image: host.tags[service.image] for service in host.project.services.values()},
-        committed={},
+        facts=plan.Facts(
+            hashes=host.hashes,
+            images={service.image: host.tags[service.image] for service in host.project.services.values()},
+            committed_hashes=before.hashes if before else {},
+            upstreams={route: host.upstreams.get(route) for route in routes},
+            **facts,
+        ),
         remove_orphans=True,
     )
 
 
-def carry_out(host: Host, made: plan.Plan) -> rollout.Outcome:
+def carry_out(host: Host, made: plan.Plan, extras: rollout.Extras = _NO_EXTRAS) -> outcome.Outcome:
     """One run of the real driver on the simulated host, by a process of its own."""
     host.signals = Signals()
+    if host.before:
+        hooks = {s.name: lifecycle.Hooks(s.post_start, s.pre_stop) for s in host.before.project.services.values()}
+        extras = replace(extras, hooks_before=hooks)
     return rollout.Rollout(
         plan=made,
-        engine=host,
-        compose=host,
-        clock=host,
+        host=rollout.Host(
+            engine=host,
+            compose=host,
+            compose_before=host.before,
+            clock=host,
+            checker=host,
+            router=host,
+            interrupts=host.signals,
+        ),
+        extras=extras,
         redact=lambda text: text,
-        log_lines=5,
-        interrupts=host.signals,
         commit=host.commit,
     ).run()
 
 
 def roll_out(
-    host: Host, definition: Mapping[str, Any], scripts: Mapping[str, Sequence[Script]] | None = None
-) -> rollout.Outcome:
+    host: Host,
+    definition: Mapping[str, Any],
+    scripts: Mapping[str, Sequence[Script]] | None = None,
+    extras: rollout.Extras = _NO_EXTRAS,
+) -> outcome.Outcome:
     """Plan and carry out. `scripts` are the lives of the containers made in this run, in turn, by service."""
-    return carry_out(host, plan_for(host, definition, scripts or {}))
+    return carry_out(host, plan_for(host, definition, scripts or {}), extras)

@@ -29,7 +29,7 @@ class Recorder:
 
     def __call__(self, argv: list[str]) -> tuple[int, str, str]:
         self.commands.append(" ".join(argv))
-        for path in (Path(part) for part in argv if part.endswith("normalised.yaml")):
+        for path in (Path(part) for part in argv if part.startswith("/") and part.endswith(".yaml")):
             self.files.append((path.read_text("utf-8"), path.stat().st_mode & 0o777))
         return self.answer
 
@@ -77,6 +77,24 @@ def test_hashes_are_taken_from_the_normalised_file_which_nobody_else_can_read_an
     assert run.commands == [f"{PROJECT} --file {tmp_path}/normalised.yaml config --hash *"]
     assert run.files == [("services: {web: {}}\n", 0o600)]
     assert not list(tmp_path.iterdir())
+
+
+def test_variables_are_asked_of_compose_itself_and_those_that_are_not_set_are_left_out(tmp_path: Path) -> None:
+    said = 'services: {}\nx-set: {A: set, B: "", C: set}\nx-value:\n  A: "1$$2\\n"\n  B: ""\n  C: ""\n'
+    run = Recorder(out=said)
+    assert compose(run, str(tmp_path)).variables(["A", "B", "C"]) == {"A": "1$2\n", "C": ""}
+    assert run.commands == [f"{PROJECT} --file {tmp_path}/variables.yaml config"]
+    ((asked, mode),) = run.files
+    assert "x-set:\n  A: ${A+set}\n" in asked
+    assert "x-value:\n  A: ${A-}\n" in asked
+    assert mode == 0o600
+    assert not list(tmp_path.iterdir())
+
+
+def test_where_there_is_no_variable_compose_is_not_asked() -> None:
+    run = Recorder()
+    assert compose(run).variables([]) == {}
+    assert run.commands == []
 
 
 def test_the_normalised_file_does_not_stay_after_a_failure_either(tmp_path: Path) -> None:

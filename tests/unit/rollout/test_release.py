@@ -8,13 +8,18 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from ansible_collections.agentfleet.letta.plugins.module_utils._rollout import release
 from ansible_collections.agentfleet.letta.plugins.module_utils._rollout.clock import MonotonicClock
+from ansible_collections.agentfleet.letta.plugins.module_utils._rollout.contents import Contents, FileContent
 from ansible_collections.agentfleet.letta.plugins.module_utils._rollout.errors import PlanError
+from ansible_collections.agentfleet.letta.plugins.module_utils._rollout.release import Committed, Timing
+
+FOUND = Contents("key", {"web": (FileContent("file", "", "/etc/a", "file ./a", "digest", (1, 2)),)}, {"TOKEN": "é"})
 
 # Holds the lock as another run does, or hands it on to a child and dies, as a killed run with Compose at work does.
 _OTHER_RUN = """
@@ -105,35 +110,110 @@ def test_the_lock_is_free_after_its_block_even_after_an_error(store: release.Sto
             raise RuntimeError
 
 
+def commit(store: release.Store, config: str, found: Contents = FOUND, **timings: Timing) -> None:
+    with store.lock(0.0, Clock()):
+        store.commit(config, found, timings)
+
+
 def test_nothing_is_committed_before_the_first_commit(store: release.Store) -> None:
-    assert store.committed() == {}
+    assert store.committed() == Committed()
 
 
 def test_the_last_commit_is_given_back(store: release.Store) -> None:
-    with store.lock(0.0, Clock()):
-        store.commit("services: {web: {image: old}}")
-        store.commit("services: {web: {image: new}}")
-    assert store.committed() == {"web": {"image": "new"}}
+    commit(store, "services: {web: {image: old}}", replace(FOUND, values={}), web=Timing(1.0, 0.0))
+    commit(store, "services: {web: {image: new}}", FOUND, db=Timing(2.5, 1.5))
+    assert store.committed() == Committed(
+        services={"web": {"image": "new"}},
+        contents=FOUND,
+        timings={"web": Timing(1.0, 0.0), "db": Timing(2.5, 1.5)},
+        path=f"{store.root}/committed.yaml",
+    )
+
+
+def test_a_host_deployed_by_the_version_before_has_a_configuration_and_nothing_else(store: release.Store) -> None:
+    commit(store, "services: {web: {image: old}}")
+    (Path(store.root) / "committed.json").unlink()
+    assert store.committed() == Committed({"web": {"image": "old"}}, path=f"{store.root}/committed.yaml")
 
 
 @pytest.mark.parametrize("text", ["a: [", "- no", "services: 7", "\x00"])
-def test_a_damaged_record_costs_only_words(store: release.Store, text: str) -> None:
+def test_a_damaged_configuration_costs_only_what_is_told_of_it(store: release.Store, text: str) -> None:
+    commit(store, text)
+    assert store.committed() == Committed(contents=FOUND)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "[",
+        "7",
+        "[]",
+        '{"format": 1}',
+        '{"format": 1, "contents": {}, "timings": {}}',
+        '{"format": 1, "contents": {"key": "k", "files": {"web": [[1]]}, "values": {}}, "timings": {}}',
+        '{"format": 1, "contents": {"key": "k", "files": [], "values": {}}, "timings": {}}',
+        '{"format": 1, "contents": {"key": "k", "files": {}, "values": {}}, "timings": {"web": 7}}',
+        '{"format": 2, "contents": {"key": "k", "files": {}, "values": {}}, "timings": {}}',
+    ],
+)
+def test_a_damaged_record_or_one_of_another_format_is_as_none(store: release.Store, text: str) -> None:
+    commit(store, "services: {web: {}}")
+    (Path(store.root) / "committed.json").write_text(text)
+    assert store.committed() == Committed({"web": {}}, path=f"{store.root}/committed.yaml")
+
+
+def test_a_commit_that_cannot_record_the_contents_leaves_those_of_before(
+    store: release.Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    commit(store, "services: {web: {image: old}}")
+    whole = release.write_atomically
+
+    def full_disk(path: Path, text: str, mode: int) -> None:
+        if path.name == "committed.json":
+            raise OSError(28, "No space left on device")
+        whole(path, text, mode)
+
+    monkeypatch.setattr(release, "write_atomically", full_disk)
+    with pytest.raises(OSError, match="No space"):
+        commit(store, "services: {web: {image: new}}", replace(FOUND, files={}))
+    assert store.committed().services == {"web": {"image": "new"}}
+    assert store.committed().contents == FOUND
+
+
+def test_a_commit_of_the_same_writes_nothing(store: release.Store) -> None:
+    commit(store, "services: {web: {}}", web=Timing(1.0, 0.0))
+    paths = [Path(store.root) / name for name in ("committed.yaml", "committed.json")]
+    before = [path.stat().st_ino for path in paths]
+    commit(store, "services: {web: {}}")
+    assert [path.stat().st_ino for path in paths] == before
+    commit(store, "services: {web: {}}", web=Timing(2.0, 0.0))
+    assert paths[1].stat().st_ino != before[1]
+
+
+def test_the_key_is_made_once_and_again_only_where_it_is_damaged(store: release.Store) -> None:
+    assert store.key() is None
     with store.lock(0.0, Clock()):
-        store.commit(text)
-    assert store.committed() == {}
+        key = store.make_key()
+        assert (store.make_key(), store.key()) == (key, key)
+        (Path(store.root) / "key").write_text("no key")
+        assert store.key() is None
+        assert store.make_key() not in (key, None)
+    assert len(key) == 32
 
 
 def test_only_its_owner_can_read_what_is_kept(store: release.Store) -> None:
     old_mask = os.umask(0)
     try:
         with store.lock(0.0, Clock()):
-            store.commit("services: {}")
+            store.make_key()
+            store.commit("services: {}", FOUND, {})
             staged = Path(store.stage("services: {}"))
     finally:
         os.umask(old_mask)
     modes = {str(path.relative_to(store.root)): path.stat().st_mode & 0o777 for path in Path(store.root).rglob("*")}
     assert Path(store.root).stat().st_mode & 0o777 == 0o700
-    assert (modes["committed.yaml"], modes["lock"]) == (0o600, 0o600)
+    assert {modes[name] for name in ("committed.yaml", "committed.json", "key", "lock")} == {0o600}
     assert (staged.stat().st_mode & 0o777, staged.parent.stat().st_mode & 0o777) == (0o600, 0o700)
 
 

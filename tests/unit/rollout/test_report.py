@@ -12,7 +12,7 @@ import pytest
 from ansible_collections.agentfleet.letta.plugins.module_utils._rollout import core_yaml, plan, report
 
 from . import samples
-from .test_plan import DATA, made, migrated, running, stale
+from .test_planner import DATA, made, migrated, running, stale
 
 
 @pytest.mark.parametrize(

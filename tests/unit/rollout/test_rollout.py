@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from ansible_collections.agentfleet.letta.plugins.module_utils._rollout import rollout
+from ansible_collections.agentfleet.letta.plugins.module_utils._rollout import outcome
 from ansible_collections.agentfleet.letta.plugins.module_utils._rollout.errors import EngineError
 
 from .simulation import GOOD, Host, Killed, Script, carry_out, plan_for, roll_out
@@ -41,7 +41,7 @@ def replicas(count: int, **update: Any) -> dict[str, Any]:
     return {"replicas": count, "update_config": update}
 
 
-def after(host: Host, definition: dict[str, Any], **scripts: list[Script]) -> rollout.Outcome:
+def after(host: Host, definition: dict[str, Any], **scripts: list[Script]) -> outcome.Outcome:
     host.done.clear()
     return roll_out(host, definition, scripts)
 
@@ -69,10 +69,10 @@ def test_start_first_stops_the_old_one_when_the_new_one_is_proven_and_removes_it
     assert host.done == ["create shop-web-2", "start shop-web-2", "stop shop-web-1", "remove shop-web-1"]
 
 
-def test_stop_first_stops_the_old_one_before_the_new_one_is_made(host: Host) -> None:
+def test_stop_first_stops_the_old_one_before_the_new_one_starts(host: Host) -> None:
     roll_out(host, project(db=database("1")))
     after(host, project(db=database("2")))
-    assert host.done == ["stop shop-db-1", "create shop-db-2", "start shop-db-2", "remove shop-db-1"]
+    assert host.done == ["create shop-db-2", "stop shop-db-1", "start shop-db-2", "remove shop-db-1"]
 
 
 def test_stop_first_goes_batch_by_batch_where_nothing_is_exclusive(host: Host) -> None:
@@ -160,7 +160,7 @@ def test_replicas_that_share_data_are_all_stopped_before_the_first_new_one_whate
 ) -> None:
     roll_out(host, project(db=database("1", deploy=replicas(2))))
     after(host, project(db=database("2", deploy=replicas(2, parallelism=1))))
-    assert host.done[:3] == ["stop shop-db-1", "stop shop-db-2", "create shop-db-3"]
+    assert host.done[:4] == ["create shop-db-3", "stop shop-db-1", "stop shop-db-2", "start shop-db-3"]
 
 
 def test_delay_stands_between_batches_and_monitor_after_each(host: Host) -> None:

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ansible_collections.agentfleet.letta.plugins.module_utils._rollout import plan, spec
+from ansible_collections.agentfleet.letta.plugins.module_utils._rollout import plan, planner, proxy, spec
 from ansible_collections.agentfleet.letta.plugins.module_utils._rollout.errors import PlanError
 from ansible_collections.agentfleet.letta.plugins.module_utils._rollout.observe import Container
 
@@ -37,12 +37,15 @@ def stale(service: str = "web", number: int = 1, **changes: Any) -> Container:
 def made(
     project: spec.Project, *containers: Container, committed: Any = None, image: str | None = IMAGE, **options: Any
 ) -> plan.Plan:
-    return plan.make_plan(
+    return planner.make_plan(
         project=project,
         containers=containers,
-        hashes=dict.fromkeys(project.services, "new"),
-        images={service.image: image for service in project.services.values()},
-        committed=committed or {},
+        facts=plan.Facts(
+            hashes=dict.fromkeys(project.services, "new"),
+            images={service.image: image for service in project.services.values()},
+            committed=committed or {},
+            **options.get("facts", {}),
+        ),
         remove_orphans=options.get("remove_orphans", False),
     )
 
@@ -159,11 +162,117 @@ def test_an_anonymous_volume_is_no_matter_while_its_container_stays() -> None:
     assert step(running(anonymous_volumes=("/data",))).action == "none"
 
 
-@pytest.mark.parametrize("config", [{"container_name": "web"}, {"network_mode": "service:x"}, {"volumes_from": ["x"]}])
-def test_what_cannot_be_replaced_safely_is_refused_when_it_would_have_to_be(config: dict[str, Any]) -> None:
-    assert step(running(), **config).action == "none"
-    with pytest.raises(PlanError, match="web: its container has to be replaced"):
-        step(stale(), **config)
+def test_a_fixed_name_is_recreated_where_a_record_leads_back() -> None:
+    project = samples.project(web={"container_name": "web"})
+    with pytest.raises(PlanError, match=r"web: shop-web-1 has a fixed container_name.*no rollout has recorded"):
+        made(project, stale())
+    planned = made(project, stale(), facts={"committed_hashes": {"web": "old"}})
+    assert (planned.services[0].action, planned.services[0].order) == ("update", "recreate")
+    assert any("web: rollback: inexact" in warning for warning in planned.warnings)
+    # Nothing serves that would have to come back.
+    assert made(project, stale(status="exited", health=None)).services[0].order == "recreate"
+
+
+def test_every_service_without_a_safe_way_is_named_at_once() -> None:
+    project = samples.project(a={"container_name": "a"}, b={}, c={})
+    old = [stale("a"), stale("b", anonymous_volumes=("/b",)), stale("c", anonymous_volumes=("/c",))]
+    with pytest.raises(PlanError, match=r"a: .*; b: .*/b.*; c: .*/c"):
+        made(project, *old)
+
+
+@pytest.mark.parametrize(
+    "config",
+    [
+        {"network_mode": "service:app"},
+        {"ipc": "service:app"},
+        {"pid": "service:app"},
+        {"volumes_from": ["app:ro"]},
+    ],
+)
+def test_what_is_bound_to_a_replaced_container_is_replaced_after_it(config: dict[str, Any]) -> None:
+    project = samples.project(app={}, sidecar={**config, "depends_on": {"app": {"condition": "service_started"}}})
+    app, sidecar = made(project, stale("app"), running("sidecar")).services
+    assert (app.service.name, app.order) == ("app", "stop_first")
+    assert (sidecar.action, sidecar.order, names(sidecar.retire)) == ("update", "stop_first", ["shop-sidecar-1"])
+    assert "it is bound to the containers of app, which are replaced" in sidecar.reasons
+    assert [s.action for s in made(project, running("app"), running("sidecar")).services] == ["none", "none"]
+
+
+def restarting_with_db(**web: Any) -> spec.Project:
+    return samples.project(db={}, web={"depends_on": {"db": {"condition": "service_started", "restart": True}}, **web})
+
+
+@pytest.mark.parametrize("db", [stale("db"), running("db", status="exited", health=None)])
+def test_what_restarts_with_a_renewed_service_is_restarted_where_it_stands(db: Container) -> None:
+    planned = made(restarting_with_db(), db, running("web")).services[1]
+    assert (planned.action, names(planned.restart), planned.create) == ("restart", ["shop-web-1"], 0)
+    assert planned.reasons == ("it restarts with db",)
+    assert planned.interrupts
+
+
+def test_what_is_replaced_itself_needs_no_restart() -> None:
+    assert made(restarting_with_db(), stale("db"), stale("web")).services[1].restart == ()
+
+
+def test_nothing_restarts_with_a_service_that_only_grows() -> None:
+    project = samples.project(
+        db={"deploy": {"replicas": 2}}, web={"depends_on": {"db": {"condition": "service_started", "restart": True}}}
+    )
+    assert [s.action for s in made(project, running("db"), running("web")).services] == ["scale", "none"]
+
+
+def test_a_changed_file_makes_every_container_stale_and_the_way_back_inexact() -> None:
+    change = "file ./nginx.conf (mounted at /etc/nginx/nginx.conf): content changed"
+    planned = made(samples.project(web={}), running(), facts={"changed_files": {"web": (change,)}})
+    assert (planned.services[0].action, planned.services[0].reasons) == ("update", (change,))
+    assert planned.warnings == (f"web: rollback: inexact, {change}",)
+
+
+def test_a_changed_file_of_a_service_that_does_not_run_is_no_change() -> None:
+    planned = made(samples.project(web={}), facts={"changed_files": {"web": ("file ./x: content changed",)}})
+    assert planned.services[0].action == "create"
+
+
+def test_only_the_selected_services_and_what_they_need_are_planned() -> None:
+    project = samples.project(db={}, web={"depends_on": {"db": {"condition": "service_started"}}}, other={})
+    planned = made(project, stale("db"), stale("web"), stale("other"), facts={"selected": frozenset(["web"])})
+    assert {s.service.name: s.action for s in planned.services} == {"db": "update", "web": "update", "other": "none"}
+
+
+def routed() -> spec.Project:
+    proxy = {"service": "nginx", "upstream": "web", "port": 8000}
+    nginx = {"volumes": [{"type": "bind", "source": "/srv/upstreams", "target": "/etc/nginx/upstreams"}]}
+    return samples.project(web={"x-rollout": {"proxy": proxy}}, nginx=nginx)
+
+
+def test_an_upstream_file_that_names_others_is_put_right() -> None:
+    project = routed()
+    (route,) = project.services["web"].policy.routes
+    present = (running("web"), running("nginx"))
+    wrong = made(project, *present, facts={"upstreams": {route: "server web:8000 resolve;"}}).services[0]
+    assert (wrong.service.name, wrong.action) == ("web", "route")
+    text = proxy.render(route, "web", ["shop-web-1"], settled=True)
+    assert made(project, *present, facts={"upstreams": {route: text}}).services[0].action == "none"
+
+
+def test_strict_dns_stops_the_old_one_first_where_others_reach_it_by_name() -> None:
+    strict = {"x-rollout": {"dns": "strict"}}
+    alone = made(samples.project(db=strict), stale("db")).services[0]
+    needed = made(
+        samples.project(db=strict, web={"depends_on": {"db": {"condition": "service_started"}}}), stale("db")
+    ).services[0]
+    assert (alone.order, needed.order) == ("start_first", "stop_first")
+
+
+def test_a_one_shot_runs_again_where_what_it_works_on_is_new() -> None:
+    project = samples.project(
+        db={},
+        migrate={"depends_on": {"db": {"condition": "service_started"}}},
+        web={"depends_on": {"migrate": {"condition": "service_completed_successfully"}}},
+    )
+    db, migrate, web = made(project, done(), running("web")).services
+    assert (db.action, migrate.action, web.action) == ("create", "run", "none")
+    assert migrate.reasons == ("db, which it depends on, has its first container",)
 
 
 def migrated(**web: Any) -> spec.Project:

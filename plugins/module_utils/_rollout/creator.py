@@ -1,0 +1,104 @@
+# Copyright: agentfleet.letta contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Have Compose create containers of one service, and see that it touched nothing else."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+from . import evidence
+from .compose_cli import Compose
+from .engine import Engine
+from .errors import EngineError
+from .evidence import Halt
+from .lifecycle import Lifecycle
+from .observe import Container
+from .plan import Plan
+from .record import Record
+
+_ASIDE = "zz-"
+
+
+@dataclass
+class Creator:
+    """Creates the containers of one run. `archives`: by service, what is unpacked into each before its start."""
+
+    plan: Plan
+    engine: Engine
+    compose: Compose
+    # On the committed configuration, to make again what had to be removed; None where there is none.
+    compose_before: Compose | None
+    lifecycle: Lifecycle
+    archives: Mapping[str, bytes]
+
+    def create(self, record: Record, count: int, owners: Iterable[Record]) -> list[str]:
+        """Create `count` more containers of the record's service and start none; gives their ids.
+
+        `owners`: the records of services whose containers these will be bound to.
+        """
+        for owner in owners:
+            self._put_aside(owner)
+        new = self._create(record, count, self.compose)
+        service = record.step.service
+        archive = self.archives.get(service.name)
+        for container in new:
+            if archive is not None:
+                self.engine.unpack(container.id, archive)
+            if service.policy.no_healthcheck == "fail" and not service.one_shot and not container.healthcheck:
+                detail = "has no healthcheck, and x-rollout.no_healthcheck is fail"
+                raise Halt(evidence.Failure(service.name, container.name, "create", detail))
+        return [container.id for container in new]
+
+    def create_again(self, record: Record) -> list[str]:
+        """Create what `record.removed` was, from the committed configuration; gives the ids."""
+        if self.compose_before is None:
+            raise EngineError("there is no committed configuration to make it again from")
+        return [container.id for container in self._create(record, len(record.removed), self.compose_before)]
+
+    def enter_created(self, record: Record) -> dict[str, Container]:
+        """Enter what came since the last create began; gives all containers of the project by id."""
+        after = {container.id: container for container in self.engine.containers(self.plan.project.name)}
+        for container in after.values():
+            known = record.before is None or container.id in record.before or container.id in record.created
+            if not known:
+                record.created.append(container.id)
+                record.created_names.append(container.name)
+                self.lifecycle.made.add(container.id)
+        return after
+
+    def name_back(self, record: Record) -> None:
+        """Give the containers that were put aside their names again."""
+        for container in record.renamed:
+            self.engine.rename(container.id, container.name)
+        record.renamed.clear()
+
+    def _create(self, record: Record, count: int, compose: Compose) -> list[Container]:
+        project, service = self.plan.project, record.step.service
+        before = {container.id: container for container in self.engine.containers(project.name)}
+        counts = {name: _count(before.values(), name) for name in project.dependencies(service.name)}
+        counts[service.name] = _count(before.values(), service.name) + count
+        record.before = frozenset(before)
+        compose.create(service.name, counts)
+        after = self.enter_created(record)
+        new = [container for container in after.values() if container.id not in before]
+        touched = [c.name for c in before.values() if c.id not in after or after[c.id].running != c.running]
+        touched += [container.name for container in new if container.service != service.name]
+        if touched or len(new) != count:
+            detail = f"Compose was to create {count} of this service alone; it made {len(new)} and touched {touched}"
+            raise Halt(evidence.Failure(service.name, "", "create", detail))
+        return new
+
+    def _put_aside(self, record: Record) -> None:
+        """Compose binds others to the first container by name, so the old ones get names that sort last."""
+        for container in record.step.retire:
+            if container not in record.renamed and not container.name.startswith(_ASIDE):
+                # Entered first: a name that is its own already is given back without harm.
+                record.renamed.append(container)
+                self.engine.rename(container.id, f"{_ASIDE}{container.name}")
+
+
+def _count(containers: Iterable[Container], service: str) -> int:
+    return sum(container.service == service for container in containers)

@@ -1,0 +1,68 @@
+# Copyright: agentfleet.letta contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Send traffic to containers that passed their gate, and wait until those that leave have none."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from . import duration, proxy
+from .clock import Clock
+from .proxy import Router, Switched
+from .record import Record
+
+# How often a proxy is asked whether it is done with what it served before. Seconds.
+_ASK_AGAIN = 0.2
+
+
+@dataclass
+class Routing:
+    """The proxies of one run."""
+
+    router: Router
+    clock: Clock
+
+    def serve(self, record: Record, settled: bool = False) -> tuple[Switched, ...]:
+        """Let the proxies name what serves now. With nothing that serves they stay as they are: nginx needs a name.
+
+        `settled`: the service's own name stands behind the containers', for the time between rollouts.
+        """
+        service = record.step.service
+        names = [container.name for container in sorted(record.serving, key=lambda container: container.number)]
+        switched = []
+        for route in service.policy.routes if names else ():
+            text = proxy.render(route, service.name, names, settled)
+            current = self.router.current(route)
+            if current != text:
+                record.upstreams.setdefault(route, current)
+                switched.append(self.router.switch(route, text))
+        return tuple(switched)
+
+    def put_back(self, record: Record) -> tuple[Switched, ...]:
+        """Let the proxies name what they named before this run."""
+        return tuple(
+            self.router.switch(route, text)
+            for route, text in record.upstreams.items()
+            if text is not None and self.router.current(route) != text
+        )
+
+    def drain(self, record: Record, switched: tuple[Switched, ...], look: Callable[[], None]) -> None:
+        """Wait until all is answered that was asked before the switch; `look` is called between two questions."""
+        timeout = record.step.service.policy.drain_timeout
+        deadline = self.clock.now() + timeout
+        while True:
+            busy = sum(self.router.drained(each) for each in switched)
+            if not busy:
+                return
+            if self.clock.now() >= deadline:
+                workers = f"{busy} worker{'s' if busy > 1 else ''} of the proxy"
+                record.notes.append(
+                    f"{record.step.service.name}: {workers} still served old connections after "
+                    f"{duration.text(timeout)} (x-rollout.drain_timeout); those end with the old container"
+                )
+                return
+            self.clock.sleep(_ASK_AGAIN)
+            look()

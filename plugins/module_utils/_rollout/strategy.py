@@ -1,0 +1,66 @@
+# Copyright: agentfleet.letta contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""In which order the old and the new container of a service come and go, and where none is safe.
+
+Pure.
+"""
+
+from __future__ import annotations
+
+from .errors import PlanError
+from .plan import Facts, ServicePlan
+from .spec import Project
+
+
+def order_of(step: ServicePlan, project: Project, facts: Facts) -> tuple[str, tuple[str, ...]]:
+    """Give the order and, where the service is going to be down for a while, why."""
+    service = step.service
+    policy, exclusive = service.policy, service.exclusive
+    # A right one that does not run joins as a new one does: a run that was killed left it beside the old one.
+    joining = step.create or any(not container.running for container in step.watch)
+    if not (joining and step.retire):
+        return "start_first", ()
+    if policy.order == "start_first" and exclusive:
+        raise PlanError(
+            f"{service.name}: order start_first is impossible, because two containers cannot share "
+            f"{'; '.join(exclusive)}. Allowed here: order auto or stop_first"
+        )
+    if service.container_name and step.create:
+        _refuse_without_a_record(step, facts)
+        return "recreate", (f"the old one is removed first: {'; '.join(exclusive)}",)
+    followers = [other.name for other in project.services.values() if service.name in other.bound_to]
+    if followers:
+        return "stop_first", (f"the old one stops first: {', '.join(followers)} bound to it",)
+    if policy.order == "stop_first":
+        return "stop_first", ("stop_first was asked for",)
+    if exclusive:
+        return "stop_first", (f"the old one stops first: {'; '.join(exclusive)}",)
+    if policy.strict_dns and not policy.routes and project.dependants(service.name):
+        return "stop_first", ("the old one stops first: x-rollout.dns is strict",)
+    return "start_first", ()
+
+
+def _refuse_without_a_record(step: ServicePlan, facts: Facts) -> None:
+    """A container with a fixed name goes before the new one comes: only the record of what it was leads back."""
+    service = step.service
+    unknown = [c.name for c in step.retire if c.running and c.config_hash != facts.committed_hashes.get(service.name)]
+    if unknown:
+        raise PlanError(
+            f"{service.name}: {', '.join(unknown)} has a fixed container_name, so it has to be removed before the new "
+            "one is made, and no rollout has recorded the configuration that would bring it back. Roll out the files "
+            "that it runs with once, which changes nothing and records them, or take container_name out"
+        )
+
+
+def refuse_unsafe(step: ServicePlan) -> None:
+    service = step.service
+    if not step.replaces:
+        return
+    anonymous = sorted({target for container in step.retire for target in container.anonymous_volumes})
+    if anonymous and not service.policy.discard_anonymous_volumes:
+        raise PlanError(
+            f"{service.name}: its container has to be replaced, and a new one would not see the data in the anonymous "
+            f"volume at {', '.join(anonymous)}. Name the volume, or set x-rollout.anonymous_volumes: discard"
+        )

@@ -1,0 +1,213 @@
+# Copyright: agentfleet.letta contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The way back: what a run did to its services is undone, by container id, to the containers of before."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+from . import gate
+from .clock import Clock
+from .creator import Creator
+from .engine import Engine
+from .errors import ComposeError, EngineError, EngineUnreachable
+from .evidence import Halt, Redact
+from .lifecycle import Lifecycle
+from .observe import Container
+from .plan import Plan, ServicePlan
+from .policy import Policy
+from .prover import Prover
+from .record import Record
+from .routing import Routing
+
+# How long the way back waits for an engine that is not there, and how often it asks. Seconds.
+_ENGINE_RETURNS = 120.0
+_ASK_AGAIN = 1.0
+
+
+@dataclass
+class WayBack:
+    """Undoes records. Never two owners of one port or data directory: see `ServicePlan.order`."""
+
+    plan: Plan
+    engine: Engine
+    clock: Clock
+    lifecycle: Lifecycle
+    creator: Creator
+    prover: Prover
+    routing: Routing
+    redact: Redact
+
+    def undo_all(self, records: Sequence[Record], last: Record | None) -> list[str]:
+        """Undo the records, given in the order in which they were made; gives what could not be put back.
+
+        `last` is the one that was at work: the engine may have kept its newest containers to itself.
+        """
+        problems: list[str] = []
+        given_up = ""
+        for unit in reversed(_units(records)):
+            if given_up:
+                problems += [
+                    f"{r.step.service.name}: not put back: rollback_config of {given_up} says pause" for r in unit
+                ]
+                continue
+            try:
+                self._when_the_engine_is_there(functools.partial(self._undo_newest, unit, last))
+            except (Halt, EngineError, ComposeError) as error:
+                name = unit[0].step.service.name
+                problems.append(f"{name}: {self.redact(str(error))}")
+                given_up = name if unit[0].step.service.policy.back.failure_action == "pause" else ""
+        problems += [] if given_up else self._restart_again(records)
+        for step in self.plan.services:
+            try:
+                self._point_tag_back(step)
+            except EngineError as error:
+                problems.append(f"image {step.service.image}: {error}")
+        return problems + self.lifecycle.problems
+
+    def undo(self, unit: Sequence[Record]) -> None:
+        """Put the services of one unit back, and forget what was done to them. Raises Halt or EngineError."""
+        for record in reversed(unit):
+            self._point_tag_back(record.step)
+            if record.step.order != "start_first":
+                self._stop_new(record)
+        for record in unit:
+            self.creator.name_back(record)
+            self._start_old(record)
+        for record in reversed(unit):
+            switched = self.routing.put_back(record)
+            if any(self._serves(container_id) for container_id in record.created):
+                self.routing.drain(record, switched, lambda: None)
+            self._stop_new(record)
+            for container_id in record.created:
+                self.engine.remove(container_id)
+            record.created.clear()
+            record.stopped.clear()
+            record.started.clear()
+            record.upstreams.clear()
+
+    def _undo_newest(self, unit: Sequence[Record], last: Record | None) -> None:
+        for record in unit:
+            if record is last:
+                self.creator.enter_created(record)
+        self.undo(unit)
+
+    def _when_the_engine_is_there(self, act: Callable[[], None]) -> None:
+        deadline = self.clock.now() + _ENGINE_RETURNS
+        while True:
+            try:
+                act()
+            except EngineUnreachable:
+                if self.clock.now() >= deadline:
+                    raise
+                self.clock.sleep(_ASK_AGAIN)
+            else:
+                return
+
+    def _start_old(self, record: Record) -> None:
+        """Start what was stopped, every one that can be, and see that those serve that served."""
+        self._make_again(record)
+        back, refused = record.step.service.policy.back, []
+        waiting = [container for container in record.stopped if container not in record.removed]
+        size = back.parallelism or len(waiting)
+        while waiting:
+            batch, waiting = waiting[:size], waiting[size:]
+            started = []
+            for container in batch:
+                self.prover.forget(container.id)
+                try:
+                    self.lifecycle.bring_back(container)
+                    started.append(container)
+                except (Halt, EngineError) as error:
+                    if isinstance(error, EngineUnreachable):
+                        raise
+                    refused.append(str(error))
+            self._see_that_they_serve(record, started, back.monitor)
+            if waiting and back.delay:
+                self.clock.sleep(back.delay)
+        if refused:
+            raise EngineError("; ".join(refused))
+
+    def _see_that_they_serve(self, record: Record, started: Sequence[Container], monitor: float) -> None:
+        served = [container for container in started if container.serving]
+        # A timeout too short for the new ones is no reason to give the old ones up.
+        usual = (gate.patience(Policy(), container, record.step.service.one_shot) for container in served)
+        ids = [container.id for container in served]
+        self.prover.prove(record.step, ids, monitor, at_least=max(usual, default=0.0))
+
+    def _make_again(self, record: Record) -> None:
+        if not record.removed:
+            return
+        # The new ones have its name.
+        for container_id in record.created:
+            self.engine.remove(container_id)
+        record.created.clear()
+        ids = self.creator.create_again(record)
+        # They are the old ones from here on, and stay.
+        for container_id in ids:
+            record.created.remove(container_id)
+            self.lifecycle.made.discard(container_id)
+        running = [container for container in record.removed if container.running]
+        record.removed.clear()
+        if running:
+            self.prover.prove(record.step, ids, 0.0)
+
+    def _stop_new(self, record: Record) -> None:
+        """Stop what this run started. What it repaired stays, unless older ones come back or it did not pass."""
+        repaired = () if record.repaired and not record.step.retire else record.started
+        for container_id in (*record.created, *(container.id for container in repaired)):
+            container = self.engine.inspect(container_id)
+            # One in a crash loop is seen dead between two lives, so that it does not run says nothing.
+            if container is not None and container.status != "created":
+                self.lifecycle.stop(container)
+        for container in repaired:
+            if self.engine.inspect(container.id) is not None:
+                self.engine.set_restart_policy(container.id, container.restart_policy)
+
+    def _restart_again(self, records: Sequence[Record]) -> list[str]:
+        """What restarted with a new container restarts with the old one, too, now that it is back."""
+        problems = []
+        for record in records:
+            for container in record.restarted:
+                try:
+                    self.prover.forget(container.id)
+                    found = self.engine.inspect(container.id)
+                    if found is not None and found.running:
+                        self.lifecycle.stop(found)
+                    self.lifecycle.bring_back(container)
+                    self._see_that_they_serve(record, [container], 0.0)
+                except (Halt, EngineError) as error:
+                    problems.append(f"{record.step.service.name}: {self.redact(str(error))}")
+        return problems
+
+    def _serves(self, container_id: str) -> bool:
+        container = self.engine.inspect(container_id)
+        return container is not None and container.serving
+
+    def _point_tag_back(self, step: ServicePlan) -> None:
+        """A tag that moved to the bad image would make a later `docker compose up` bring that image back."""
+        for container in step.retire:
+            reference = step.service.image
+            moved = container.image == reference and self.engine.image_id(reference) != container.image_id
+            if container.serving and moved and "@" not in reference:
+                self.engine.tag(container.image_id, reference)
+
+
+def unit_of(record: Record, records: Mapping[str, Record]) -> list[Record]:
+    """Give the records that are undone together with this one, in their order."""
+    return next(unit for unit in _units(list(records.values())) if record in unit)
+
+
+def _units(records: Sequence[Record]) -> list[list[Record]]:
+    """Divide records into those that are undone together: services whose containers are bound to each other's."""
+    units: list[list[Record]] = []
+    for record in records:
+        owners = [unit for unit in units if any(r.step.service.name in record.step.service.bound_to for r in unit)]
+        joined = [*(member for unit in owners for member in unit), record]
+        units = [unit for unit in units if unit not in owners]
+        units.append(joined)
+    return units
