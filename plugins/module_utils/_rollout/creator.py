@@ -104,7 +104,8 @@ class Creator:
     def _put_aside(self, record: Record) -> None:
         """Compose binds others to the first container by name, so the old ones get names that sort last."""
         for container in record.step.retire:
-            if container not in record.renamed and not container.name.startswith(_ASIDE):
+            there = container not in record.renamed and container not in record.removed
+            if there and not container.name.startswith(_ASIDE):
                 # Entered first: a name that is its own already is given back without harm.
                 record.renamed.append(container)
                 self.engine.rename(container.id, f"{_ASIDE}{container.name}")

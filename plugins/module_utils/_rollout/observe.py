@@ -73,6 +73,8 @@ class Container:
     pid: int = 0
     # On its networks; none in a namespace that is not its own.
     addresses: tuple[str, ...] = ()
+    # Containers whose namespaces or volumes it uses, by id.
+    bound_to: frozenset[str] = frozenset()
 
     @property
     def running(self) -> bool:
@@ -133,7 +135,14 @@ def container(inspect: Mapping[str, Any]) -> Container:
             for network in ((inspect.get("NetworkSettings") or {}).get("Networks") or {}).values()
             if network.get("IPAddress") or network.get("GlobalIPv6Address")
         ),
+        bound_to=_bound_to(host),
     )
+
+
+def _bound_to(host: Mapping[str, Any]) -> frozenset[str]:
+    modes = (str(host.get(key) or "") for key in ("NetworkMode", "IpcMode", "PidMode"))
+    namespaces = (mode.partition(":")[2] for mode in modes if mode.startswith("container:"))
+    return frozenset([*namespaces, *(str(source).partition(":")[0] for source in host.get("VolumesFrom") or ())])
 
 
 def _healthcheck(config: Mapping[str, Any] | None) -> Healthcheck | None:

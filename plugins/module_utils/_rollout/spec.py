@@ -41,7 +41,6 @@ class Service:
     one_shot: bool
     policy: Policy
     exclusive: tuple[str, ...]
-    irreplaceable: tuple[str, ...]
     pull_policy: str
     restart_policy: tuple[str, int]
     # Services whose replacement restarts this one's containers (depends_on.restart).
@@ -146,7 +145,6 @@ def _service(
         one_shot=one_shot,
         policy=policy,
         exclusive=exclusive(config, policy.shared),
-        irreplaceable=_irreplaceable(config),
         pull_policy=config.get("pull_policy") or "missing",
         restart_policy=_restart_policy(config, where, problems),
         restarts_with=frozenset(other for other, how in _depends_on(config).items() if how.get("restart")),
@@ -223,17 +221,3 @@ def _restart_policy(config: Mapping[str, Any], where: str, problems: Problems) -
         allowed = f"{', '.join(_RESTART_POLICIES)}, and a number of retries that is 0 or more"
         problems.add(f"{where}.{field}: {asked!r}; allowed: {allowed}")
     return name, retries
-
-
-def _irreplaceable(config: Mapping[str, Any]) -> tuple[str, ...]:
-    """What keeps this version from replacing a container of this service, should it have to."""
-    reasons = []
-    if config.get("container_name"):
-        reasons.append("container_name")
-    for key in ("network_mode", "ipc", "pid"):
-        value = config.get(key)
-        if isinstance(value, str) and value.startswith("service:"):
-            reasons.append(f"{key}: {value}")
-    if config.get("volumes_from"):
-        reasons.append("volumes_from")
-    return tuple(reasons)

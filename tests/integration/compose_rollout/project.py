@@ -267,7 +267,7 @@ class Project:
         for volume in self.engine.volumes.list(filters={"label": f"{LABEL}={self.name}"}):
             volume.remove(force=True)
         for image in self.engine.images.list(name=self.name):
-            self.engine.images.remove(image.id, force=True)
+            self.engine.images.remove(str(image.id), force=True)
 
 
 def first(events: list[Event], action: str, container: str) -> int:

@@ -158,6 +158,7 @@ class Machine:
             memory_limit=0,
             anonymous_volumes=(),
             environment=(),
+            bound_to=self.bound_to,
         )
 
 

@@ -131,6 +131,11 @@ def _cases(
         "volumes": [{"type": "bind", "source": "/upstreams", "target": "/etc/nginx/upstreams", "read_only": True}],
     }
     for version in (old, new):
+        for config in list(version.values()):
+            owner = version.get(config.get("network_mode", "").partition(":")[2])
+            if owner:
+                # Compose creates nothing that is bound to a container that there is not.
+                owner["deploy"]["replicas"] = max(owner["deploy"]["replicas"], 1)
         version["edge"] = {**edge, "environment": {"VERSION": draw(st.sampled_from(["1", "1", "2"]))}}
     scripts["edge"] = [GOOD]
     return Case({"name": "shop", "services": old}, {"name": "shop", "services": new}, scripts)
@@ -155,25 +160,36 @@ class Snapshot:
     def __init__(self, host: Host) -> None:
         self.machines = set(host.machines)
         self.running = host.running()
-        self.fixed = {m.id for m in host.machines.values() if m.name.startswith("the-")}
+        self.fixed = _made_again(host)
         self.tags = dict(host.tags)
-        # Made again under a fixed name it is another container, of the same configuration.
-        self.named = sorted(
-            (m.name, m.config_hash, m.status) for m in host.machines.values() if m.name.startswith("the-")
-        )
+        # Made again it is another container, of the same configuration.
+        self.described = _described(host, self.fixed)
         self.upstreams = {route: host.named(route) for route in host.upstreams}
 
     def assert_same(self, host: Host) -> None:
         """All that was there is there again, and nothing else."""
-        again = {m.id for m in host.machines.values() if m.name.startswith("the-")}
-        named = sorted((m.name, m.config_hash, m.status) for m in host.machines.values() if m.id in again)
-        assert named == self.named
+        again = _made_again(host)
+        assert _described(host, again) == self.described
         assert set(host.machines) - again == self.machines - self.fixed
         assert {i: p for i, p in host.running().items() if i not in again} == {
             i: p for i, p in self.running.items() if i not in self.fixed
         }
         assert host.tags == self.tags
         assert {route: host.named(route) for route in self.upstreams} == self.upstreams
+
+
+def _made_again(host: Host) -> set[str]:
+    """What has a fixed name, or is bound to such a one, cannot be kept while it is replaced: only made again."""
+    named = {machine.id for machine in host.machines.values() if machine.name.startswith("the-")}
+    while True:
+        bound = {machine.id for machine in host.machines.values() if machine.bound_to & named}
+        if bound <= named:
+            return named
+        named |= bound
+
+
+def _described(host: Host, ids: set[str]) -> list[tuple[str, str, str]]:
+    return sorted((m.service, m.config_hash, m.status) for m in host.machines.values() if m.id in ids)
 
 
 def _settled(case: Case) -> Host:
@@ -238,7 +254,10 @@ def _forbid_fewer(host: Host, case: Case) -> None:
         assert host.project is not None
         for service in host.project.services.values():
             crashes = any(script.crashes_after for script in case.scripts[service.name])
-            if service.one_shot or service.exclusive or service.policy.order == "stop_first" or crashes:
+            bound = any(service.name in other.bound_to for other in host.project.services.values())
+            restarts = service.restarts_with
+            stops = service.exclusive or service.policy.order == "stop_first" or bound or restarts
+            if service.one_shot or stops or crashes:
                 continue
             least = min(len(before[service.name]), service.replicas)
             assert sum(map(proven, host.of(service.name))) >= least, f"too few of {service.name} serve"

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from ansible_collections.agentfleet.letta.plugins.module_utils._rollout import core_yaml, route_spec, spec
+from ansible_collections.agentfleet.letta.plugins.module_utils._rollout import route_spec, spec
 from ansible_collections.agentfleet.letta.plugins.module_utils._rollout.errors import SpecError
 from ansible_collections.agentfleet.letta.plugins.module_utils._rollout.policy import Route
 
@@ -194,8 +194,7 @@ def test_a_service_that_depends_on_its_proxy_goes_in_a_circle() -> None:
 
 def test_the_host_s_directory_of_upstream_files_is_known() -> None:
     def found(proxy: dict[str, Any]) -> str | None:
-        data = core_yaml.load(core_yaml.dump(proxy))
-        return route_spec.host_directory(data, "/etc/nginx/upstreams")
+        return route_spec.host_directory(proxy, "/etc/nginx/upstreams")
 
     assert found(MOUNTED) == "/srv/up$"
     assert found({}) is None

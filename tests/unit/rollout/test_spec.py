@@ -156,11 +156,6 @@ def test_networks_volumes_and_secret_files_are_known_by_their_own_names(shop: sp
     assert shop.secret_files == ("/srv/shop/db_password",)
 
 
-def test_what_cannot_be_replaced_safely_is_known() -> None:
-    service = samples.service(container_name="web", ipc="service:x", volumes_from=["y"])
-    assert service.irreplaceable == ("container_name", "ipc: service:x", "volumes_from")
-
-
 def test_an_image_that_is_built_has_compose_s_own_name() -> None:
     text = core_yaml.dump({"name": "shop", "services": {"web": {"build": {"context": "/srv"}}}})
     assert spec.parse(text).services["web"].image == "shop-web"

@@ -46,9 +46,10 @@ class Application:
         # The engine's default.
         self.container = socket.gethostname()
 
-    async def start(self, app: web.Application) -> None:
+    async def start(self, _app: web.Application) -> None:
         """Begin to boot, beside the server that answers 503 meanwhile."""
-        app["boot"] = asyncio.create_task(self._boot())
+        # Held, for the loop does not hold its tasks.
+        self.booting = asyncio.create_task(self._boot())
 
     async def _boot(self) -> None:
         if self.broken == "never":
