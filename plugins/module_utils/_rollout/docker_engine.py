@@ -234,7 +234,7 @@ class _OutputReader(threading.Thread):
             raise self._error
 
     def rest(self) -> str:
-        """Give the output, once it has ended or nothing more came for a moment: what is left behind may go on."""
+        """Give the output, once it has ended or nothing more comes. What is left in the background may never end it."""
         seen, deadline = -1, time.monotonic() + _REST
         while self.is_alive() and seen < self._reads and time.monotonic() < deadline:
             seen = self._reads

@@ -155,15 +155,14 @@ class _Present:
         return {**result, **self._ended(ended)}
 
     def _rollout(self, made: Plan, found: Contents, survey: Survey, store: release.Store) -> rollout.Rollout:
-        mounted = mounted_files.of_project(made.project)
-        archives = {name: inline_files.archive_for(files, found.values) for name, files in mounted.items()}
+        before = survey.committed
 
         def commit(timings: Mapping[str, release.Timing], incomplete: frozenset[str]) -> None:
             proven = survey.target.selected - incomplete
             config = survey.target.config
             if proven != set(made.project.services):
-                config = selection.in_force(config, store.configuration(), proven)
-            store.commit(config, contents.of_release(survey.committed.contents, found, proven), timings)
+                config = selection.in_force(config, before.config, proven)
+            store.commit(config, contents.of_release(before.contents, found, proven), timings)
             # Last: what was not installed needs no way back.
             if self._asked.definition is not None and self._install_is_due():
                 release.write_atomically(self._asked.installed, self._asked.definition, 0o640)
@@ -180,8 +179,13 @@ class _Present:
                 interrupts=self._interrupts,
             ),
             extras=rollout.Extras(
-                hooks_before=_hooks(survey.committed.services),
-                archives={name: archive for name, archive in archives.items() if archive is not None},
+                hooks_before=_hooks(before.services),
+                archives=inline_files.archives(mounted_files.of_project(made.project), found.values),
+                archives_before=inline_files.archives(
+                    # Read without a problem when it was rolled out.
+                    mounted_files.of_config(before.config, Problems()),
+                    before.contents.values,
+                ),
                 final_checks=self._asked.final_checks,
                 log_lines=self._asked.log_lines,
             ),

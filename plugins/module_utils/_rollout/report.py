@@ -21,6 +21,8 @@ _PHRASES = {
     "wait": "waits for what runs already",
     "repair": "is put right where it stands",
     "scale": "changes its number of containers",
+    "restart": "its containers restart where they stand",
+    "route": "its proxy is told where it is",
 }
 
 

@@ -5,10 +5,14 @@
 
 from __future__ import annotations
 
+import json
+import os
 import secrets
 import socket
 import subprocess
-from collections.abc import Iterator
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
 import docker
@@ -19,6 +23,18 @@ from .project import Project, environment
 
 ROOT = Path(__file__).resolve().parents[3]
 INSTALLED = "installed"
+
+# Built by the role where no registry has the other.
+_NGINX = ("agentfleet/nginx:1.30", "nginx:1.30")
+_BRING_IMAGES = [
+    {
+        "name": "Bring the images of the stack",
+        "hosts": "localhost",
+        "connection": "local",
+        "gather_facts": False,
+        "tasks": [{"name": "Bring them", "ansible.builtin.include_role": {"name": "agentfleet.letta.letta_images"}}],
+    }
+]
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -71,20 +87,60 @@ def task_environment(compose_version: str, cache: Path, collections: Path) -> di
     return chosen
 
 
+@pytest.fixture(scope="session")
+def old_compose_environment(cache: Path, collections: Path) -> dict[str, str]:
+    """The environment in which `docker compose` is the older version, whatever the test's own is."""
+    return environment(ROOT, collections, debian.old_compose(cache))
+
+
+@pytest.fixture(scope="session")
+def new_project(
+    engine: docker.DockerClient, task_environment: dict[str, str]
+) -> Callable[[Path], AbstractContextManager[Project]]:
+    """Gives an empty project in a folder, under a name of its own; nothing of it is left on the engine."""
+
+    @contextmanager
+    def new(folder: Path) -> Iterator[Project]:
+        directory = folder / "project"
+        directory.mkdir()
+        made = Project(
+            name=f"rollout-test-{secrets.token_hex(4)}",
+            directory=directory,
+            state=folder / "state",
+            engine=engine,
+            environment=task_environment,
+        )
+        try:
+            yield made
+        finally:
+            made.remove()
+
+    return new
+
+
 @pytest.fixture
-def project(engine: docker.DockerClient, task_environment: dict[str, str], tmp_path: Path) -> Iterator[Project]:
-    """An empty project under a name of its own; nothing of it is left on the engine."""
-    directory = tmp_path / "project"
-    directory.mkdir()
-    made = Project(
-        name=f"rollout-test-{secrets.token_hex(4)}",
-        directory=directory,
-        state=tmp_path / "state",
-        engine=engine,
-        environment=task_environment,
-    )
-    yield made
-    made.remove()
+def project(new_project: Callable[[Path], AbstractContextManager[Project]], tmp_path: Path) -> Iterator[Project]:
+    """An empty project of the test's own."""
+    with new_project(tmp_path) as made:
+        yield made
+
+
+@pytest.fixture(scope="session")
+def nginx(engine: docker.DockerClient, tmp_path_factory: pytest.TempPathFactory) -> str:
+    """The image of the stack's nginx, brought by the role where it is missing."""
+    if not _present(engine):
+        play = tmp_path_factory.mktemp("images") / "images.yml"
+        play.write_text(json.dumps(_BRING_IMAGES), encoding="utf-8")
+        command = [str(Path(sys.executable).with_name("ansible-playbook")), str(play)]
+        chosen = {**os.environ, "ANSIBLE_CONFIG": str(ROOT / "ansible.cfg"), "ANSIBLE_NOCOLOR": "1"}
+        finished = subprocess.run(command, cwd=ROOT, env=chosen, capture_output=True, text=True, check=False)
+        assert finished.returncode == 0, finished.stdout + finished.stderr
+    return _present(engine)
+
+
+def _present(engine: docker.DockerClient) -> str:
+    there = {tag for image in engine.images.list() for tag in image.tags}
+    return next((reference for reference in _NGINX if reference in there), "")
 
 
 @pytest.fixture

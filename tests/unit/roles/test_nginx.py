@@ -9,6 +9,10 @@ import re
 
 import pytest
 
+from ansible_collections.agentfleet.letta.plugins.module_utils._rollout.nginx import Findings, findings
+from ansible_collections.agentfleet.letta.plugins.module_utils._rollout.policy import Route
+from ansible_collections.agentfleet.letta.plugins.module_utils._rollout.proxy import render as rendered
+
 FILES = "{{ __nginx_files }}"
 NAME = "{{ __nginx_configuration }}"
 
@@ -40,6 +44,24 @@ def test_every_time_follows_the_longest_answer(render):
     assert "proxy_read_timeout 920s;" in text
     assert "proxy_send_timeout 920s;" in text
     assert "worker_shutdown_timeout 930s;" in text
+
+
+def test_old_workers_serve_as_long_as_a_rollout_waits_for_them(render):
+    assert "worker_shutdown_timeout 1230s;" in configuration(render, nginx_drain_timeout=1200)
+    assert "worker_shutdown_timeout 630s;" in configuration(render, nginx_drain_timeout=0)
+
+
+def test_a_rollout_switches_this_nginx_without_a_complaint(render):
+    """By the dump that `nginx -T` would print of it."""
+    version = "nginx version: nginx/1.30.6\n# configuration file /etc/nginx/nginx.conf:\n"
+    included = "\n# configuration file /etc/nginx/upstreams/letta.conf:\n"
+    dump = version + configuration(render) + included
+    assert findings(dump, "nginx-1", "/etc/nginx/upstreams/letta.conf", drain_timeout=600) == Findings()
+
+
+def test_the_first_upstream_file_is_what_a_rollout_writes_where_no_container_runs(render):
+    first = render("nginx", "{{ lookup('ansible.builtin.template', 'upstream.conf.j2') }}")
+    assert first == rendered(Route("nginx", "letta", 8283), "letta_server", [], settled=True)
 
 
 def test_the_log_has_no_place_for_secrets(render):
@@ -82,6 +104,7 @@ def test_the_defaults_and_other_sound_settings_are_fine(render):
         ("nginx_trusted_proxies", ["10.0.0.1", "proxy.example.com"], "IP address or a network"),
         ("nginx_trusted_proxies", ["10.0.0.1; deny all"], "IP address or a network"),
         ("nginx_worker_processes", 0, "must be 1 or more"),
+        ("nginx_drain_timeout", -1, "must be 0 or more"),
     ],
 )
 def test_a_bad_setting_is_one_clear_complaint(render, name, value, allowed):

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -39,6 +40,19 @@ from .test_planner import DATA, made, migrated, running, stale
 )
 def test_each_action_is_one_line(containers: tuple[Any, ...], config: dict[str, Any], line: str) -> None:
     assert report.lines(made(samples.project(web=config), *containers)) == [line]
+
+
+@pytest.mark.parametrize(
+    ("action", "line"),
+    [
+        ("restart", "web: its containers restart where they stand (why)"),
+        ("route", "web: its proxy is told where it is (why)"),
+    ],
+)
+def test_what_replaces_no_container_is_one_line_too(action: str, line: str) -> None:
+    planned = made(samples.project(web={}), running())
+    step = replace(planned.services[0], action=action, reasons=("why",))
+    assert report.lines(replace(planned, services=(step,))) == [line]
 
 
 def test_a_one_shot_and_an_orphan_are_told_in_the_order_in_which_they_come() -> None:

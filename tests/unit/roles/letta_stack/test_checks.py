@@ -26,6 +26,7 @@ def test_the_defaults_are_fine(render):
         ("letta_stack_port", 0, "between 1 and 65535"),
         ("letta_stack_port", 70000, "between 1 and 65535"),
         ("letta_stack_stream_timeout", 7200, "10 to 1800"),
+        ("letta_stack_drain_timeout", -1, "0 or more"),
         ("letta_stack_db_password", "s3cret-with-dashes", "letters and digits"),
         ("letta_stack_db_password", "short", "16 or more"),
         ("letta_stack_db_superuser_password", "p@ssw0rdp@ssw0rd", "letters and digits"),

@@ -148,6 +148,16 @@ def test_the_server_and_nginx_get_the_time_to_end_the_longest_answer(render):
     assert services["nginx"]["stop_grace_period"] == "960s"
 
 
+def test_a_rollout_routes_by_the_file_that_nginx_reads_and_drains_the_old_server(render):
+    services = yaml.safe_load(render("letta_stack", TEMPLATE, letta_stack_drain_timeout=90))["services"]
+    rollout = services["letta_server"]["x-rollout"]
+    assert rollout["proxy"] == {"service": "nginx", "upstream": "letta", "port": 8283}
+    assert rollout["drain_timeout"] == "90s"
+    assert "./upstreams:/etc/nginx/upstreams:ro" in services["nginx"]["volumes"]
+    # Where both are, Docker's DNS knows the server's containers by their names.
+    assert set(services["letta_server"]["networks"]) & set(services["nginx"]["networks"]) == {"front"}
+
+
 def test_python_is_not_process_1_which_would_be_deaf_to_signals_until_it_has_imported_the_server(project):
     assert project["services"]["letta_server"]["init"] is True
     assert project["services"]["migrate"]["init"] is True
