@@ -78,9 +78,9 @@ chaos: setup-test ## Interrupt and kill rollouts, and see the next run finish th
 	pytest tests/integration/compose_rollout/test_interruption.py $(PYTEST_ARGS)
 
 .PHONY: bench
-bench: setup-test ## What a rollout with nothing to do costs, beside community.docker's (BENCH_ARGS: the bench's)
+bench: setup-test ## What rollouts cost, beside Docker Compose and community.docker (BENCH_ARGS: the bench's, or --help)
 	@files/local/engine start
-	python tests/bench/noop.py $(BENCH_ARGS)
+	python -m tests.bench $(BENCH_ARGS)
 
 ##@ Documentation and upkeep
 

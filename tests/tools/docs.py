@@ -4,7 +4,9 @@
 """Writes the reference documentation from its one source.
 
 Roles: ``meta/argument_specs.yml`` becomes the table between ``<!-- arguments -->`` and ``<!-- /arguments -->`` of the
-role's README. Modules: their own documentation, as ``ansible-doc`` reads it, becomes ``docs/modules/NAME.md``.
+role's README. Modules: their own documentation, as ``ansible-doc`` reads it, becomes ``docs/modules/NAME.md``. Benches:
+``docs/bench/results.json`` becomes the picture beside it and the tables between ``<!-- bench -->`` and
+``<!-- /bench -->`` of the README.
 
 ``--check`` writes nothing and fails when a file is not what it would write.
 """
@@ -22,7 +24,10 @@ from typing import Any
 import yaml
 
 ROOT = Path(__file__).resolve().parents[2]
-BEGIN, END = "<!-- arguments -->", "<!-- /arguments -->"
+sys.path.insert(0, str(ROOT))
+
+from tests.bench import plot, tables  # noqa: E402  found by the line above
+
 # A default longer than this is read better where it stands.
 LONGEST_DEFAULT = 60
 
@@ -104,12 +109,31 @@ def role_tables(role: Path) -> str:
 
 def role_readme(role: Path) -> str:
     """The role's README with fresh tables."""
-    text = (role / "README.md").read_text(encoding="utf-8")
-    if text.count(BEGIN) != 1 or text.count(END) != 1:
-        raise SystemExit(f"{role.name}/README.md: one {BEGIN} and one {END} are needed, for the table of variables")
-    before, rest = text.split(BEGIN)
-    after = rest.split(END)[1]
-    return f"{before}{BEGIN}\n{role_tables(role)}\n{END}{after}"
+    return between(role / "README.md", "arguments", role_tables(role))
+
+
+def between(file: Path, name: str, content: str) -> str:
+    """The file's text with other content between its markers of this name."""
+    begin, end = f"<!-- {name} -->", f"<!-- /{name} -->"
+    text = file.read_text(encoding="utf-8")
+    if text.count(begin) != 1 or text.count(end) != 1:
+        raise SystemExit(f"{file.relative_to(ROOT)}: one {begin} and one {end} are needed, for what is generated")
+    before, rest = text.split(begin)
+    after = rest.split(end)[1]
+    return f"{before}{begin}\n{content}\n{end}{after}"
+
+
+def bench_pages() -> dict[Path, str]:
+    """The benches' picture and the README's tables, where results are published."""
+    folder = ROOT / "docs" / "bench"
+    if not (folder / "results.json").exists():
+        return {}
+    results = json.loads((folder / "results.json").read_text(encoding="utf-8"))
+    shown = f"{tables.section(results)}\n\n![A dot for each run, a bar for the median](docs/bench/results.svg)"
+    return {
+        folder / "results.svg": plot.draw(results),
+        ROOT / "README.md": between(ROOT / "README.md", "bench", shown),
+    }
 
 
 def return_rows(values: Options, prefix: str = "") -> list[str]:
@@ -172,6 +196,7 @@ def pages() -> dict[Path, str]:
     """Every generated file with what it has to hold."""
     roles = sorted(spec.parents[1] for spec in (ROOT / "roles").glob("*/meta/argument_specs.yml"))
     wanted = {role / "README.md": role_readme(role) for role in roles}
+    wanted.update(bench_pages())
     for name, document in modules().items():
         wanted[ROOT / "docs" / "modules" / f"{name.rpartition('.')[2]}.md"] = module_page(name, document)
     return wanted

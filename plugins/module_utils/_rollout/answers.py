@@ -25,6 +25,7 @@ BODY_LIMIT = 2**16
 # What is told of a body or an output, in characters.
 _TOLD = 200
 _CREDENTIALS = re.compile(r"://([^/?#]*)@")
+_PASSWORD = re.compile(r"(://[^/:@\s]*:)[^/@\s]+@")
 _QUERY_VALUE = re.compile(r"=([^&]+)")
 _UNPRINTABLE = re.compile(r"[^\S ]|[\x00-\x1f\x7f-\x9f]")
 
@@ -113,12 +114,12 @@ def of_error(error: Exception, timeout: float) -> str:
     if isinstance(error, ssl.SSLCertVerificationError):
         return f"the certificate does not hold: {error.verify_message}"
     if isinstance(error, ssl.SSLError):
-        return f"TLS failed: {error.reason or error}"
+        return f"TLS failed: {error.strerror or error}"
     if isinstance(error, http.client.InvalidURL) or not isinstance(error, (OSError, http.client.HTTPException)):
         return "cannot be asked: the URL, the path or a header holds what HTTP does not allow there"
     if isinstance(error, http.client.HTTPException):
         return "what answers there does not speak HTTP"
-    words = error.strerror or str(error) or type(error).__name__
+    words = error.strerror or str(error) or "the connection failed"
     return words[:1].lower() + words[1:]
 
 
@@ -140,8 +141,9 @@ def get_request(url: str) -> str:
 
 
 def exec_request(check: ExecCheck) -> str:
-    """Give the words for a command in a container."""
-    return f"exec {_line(shlex.join(check.command))}"
+    """Give the words for a command in a container, without the passwords in its URLs."""
+    shown = _PASSWORD.sub(r"\1[redacted]@", _line(shlex.join(check.command)))
+    return f"exec {shown}"
 
 
 def address(host: str, port: int) -> str:

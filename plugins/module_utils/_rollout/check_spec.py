@@ -6,7 +6,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -16,7 +16,7 @@ from .fields import Fields, is_whole
 
 _OF_AN_ANSWER = ("status", "json", "headers", "timeout")
 _HTTP = ("port", "path", *_OF_AN_ANSWER)
-_FRONT_DOOR_HTTP = ("url", *_OF_AN_ANSWER)
+_FRONT_DOOR_HTTP = ("url", *_OF_AN_ANSWER, "validate_certs")
 _TIMEOUT, _EXEC_TIMEOUT = 5.0, 30.0
 
 
@@ -49,21 +49,19 @@ def final_checks(raw: Any) -> tuple[Check, ...]:
     return tuple(check for check in checks if check is not None)
 
 
-def _kinds(raw: Any, where: str, kinds: tuple[str, ...], problems: Problems) -> list[tuple[str, Any, str]]:
+def _kinds(raw: Any, where: str, kinds: tuple[str, ...], problems: Problems) -> Iterator[tuple[str, Any, str]]:
     """Give kind, what is asked, and the path of each check."""
     if raw is None:
-        return []
+        return
     if not isinstance(raw, list):
         problems.add(f"{where}: must be a list of checks, each one of {', '.join(kinds)}")
-        return []
-    found = []
+        return
     for number, check in enumerate(raw):
         kind = next(iter(check)) if isinstance(check, Mapping) and len(check) == 1 else None
         if kind in kinds:
-            found.append((str(kind), check[kind], f"{where}[{number}].{kind}"))
+            yield str(kind), check[kind], f"{where}[{number}].{kind}"
         else:
             problems.add(f"{where}[{number}]: must be a mapping with one key; allowed: {', '.join(kinds)}")
-    return found
 
 
 def _http(fields: Fields) -> HttpCheck | None:
@@ -79,8 +77,10 @@ def _front_door_http(fields: Fields) -> HttpCheck | None:
     if url is not None and not _is_url(url):
         # Not shown: it may hold a password.
         fields.problems.add(f"{fields.where}.url: is no URL; allowed: http:// or https://, a host, a path")
-    answer = _answer(fields)
-    return HttpCheck(url=url, **answer) if fields.require("url") and url is not None else None
+    answer, unverified = _answer(fields), fields.flag("validate_certs") is False
+    if not fields.require("url") or url is None:
+        return None
+    return HttpCheck(url=url, validate_certs=not unverified, **answer)
 
 
 def _answer(fields: Fields) -> dict[str, Any]:

@@ -45,6 +45,9 @@ class Compose(Protocol):
     def pull(self, services: Sequence[str]) -> None:
         """Pull the images of these services."""
 
+    def build(self, service: str) -> None:
+        """Build the image of this service."""
+
 
 @dataclass(frozen=True)
 class ComposeCli:
@@ -119,6 +122,10 @@ class ComposeCli:
 
     def pull(self, services: Sequence[str]) -> None:
         self._compose(self._project(self.files), "pull", "--quiet", *services)
+
+    def build(self, service: str) -> None:
+        # Not --quiet: then 2.40 says no more than the failed command's exit code.
+        self._compose(self._project(self.files), "build", service)
 
     def _project(self, files: Sequence[str]) -> list[str]:
         argv = [self.docker, "compose", "--ansi", "never", "--progress", "plain"]

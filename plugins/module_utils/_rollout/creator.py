@@ -24,7 +24,11 @@ _ASIDE = "zz-"
 
 @dataclass
 class Creator:
-    """Creates the containers of one run. `archives`: by service, what is unpacked into each before its start."""
+    """Creates the containers of one run.
+
+    `archives`: by service, what is unpacked into each before its start; `archives_before` those of the committed
+    configuration.
+    """
 
     plan: Plan
     engine: Engine
@@ -33,6 +37,7 @@ class Creator:
     compose_before: Compose | None
     lifecycle: Lifecycle
     archives: Mapping[str, bytes]
+    archives_before: Mapping[str, bytes]
 
     def create(self, record: Record, count: int, owners: Iterable[Record]) -> list[str]:
         """Create `count` more containers of the record's service and start none; gives their ids.
@@ -43,10 +48,8 @@ class Creator:
             self._put_aside(owner)
         new = self._create(record, count, self.compose)
         service = record.step.service
-        archive = self.archives.get(service.name)
+        self._deliver(service.name, new, self.archives)
         for container in new:
-            if archive is not None:
-                self.engine.unpack(container.id, archive)
             if service.policy.no_healthcheck == "fail" and not service.one_shot and not container.healthcheck:
                 detail = "has no healthcheck, and x-rollout.no_healthcheck is fail"
                 raise Halt(evidence.Failure(service.name, container.name, "create", detail))
@@ -56,7 +59,9 @@ class Creator:
         """Create what `record.removed` was, from the committed configuration; gives the ids."""
         if self.compose_before is None:
             raise EngineError("there is no committed configuration to make it again from")
-        return [container.id for container in self._create(record, len(record.removed), self.compose_before)]
+        again = self._create(record, len(record.removed), self.compose_before)
+        self._deliver(record.step.service.name, again, self.archives_before)
+        return [container.id for container in again]
 
     def enter_created(self, record: Record) -> dict[str, Container]:
         """Enter what came since the last create began; gives all containers of the project by id."""
@@ -91,10 +96,16 @@ class Creator:
             raise Halt(evidence.Failure(service.name, "", "create", detail))
         return new
 
+    def _deliver(self, service: str, containers: Iterable[Container], archives: Mapping[str, bytes]) -> None:
+        for container in containers:
+            if service in archives:
+                self.engine.unpack(container.id, archives[service])
+
     def _put_aside(self, record: Record) -> None:
         """Compose binds others to the first container by name, so the old ones get names that sort last."""
         for container in record.step.retire:
-            if container not in record.renamed and not container.name.startswith(_ASIDE):
+            there = container not in record.renamed and container not in record.removed
+            if there and not container.name.startswith(_ASIDE):
                 # Entered first: a name that is its own already is given back without harm.
                 record.renamed.append(container)
                 self.engine.rename(container.id, f"{_ASIDE}{container.name}")

@@ -56,6 +56,11 @@ class DockerEngine:
                 f"the Docker engine does not answer: {error}. Is it running, and may this user reach its socket?"
             ) from error
 
+    def api_version(self) -> tuple[int, int]:
+        # With version="auto" the SDK speaks the engine's own, which it asked for to connect.
+        major, _dot, minor = str(self._api.api_version).partition(".")
+        return int(major), int(minor)
+
     def containers(self, project: str) -> list[Container]:
         with _translated("list containers"):
             found = self._api.containers(all=True, filters={"label": f"{PROJECT}={project}"})
@@ -229,7 +234,7 @@ class _OutputReader(threading.Thread):
             raise self._error
 
     def rest(self) -> str:
-        """Give the output, once it has ended or nothing more came for a moment: what is left behind may go on."""
+        """Give the output, once it has ended or nothing more comes. What is left in the background may never end it."""
         seen, deadline = -1, time.monotonic() + _REST
         while self.is_alive() and seen < self._reads and time.monotonic() < deadline:
             seen = self._reads

@@ -27,6 +27,9 @@ class Engine(Protocol):
     All raise EngineError when the engine refuses, and its subclass EngineUnreachable when it is not there.
     """
 
+    def api_version(self) -> tuple[int, int]:
+        """Give the newest version of its API that the engine speaks."""
+
     def containers(self, project: str) -> list[Container]:
         """Give all containers of a project, stopped ones too."""
 

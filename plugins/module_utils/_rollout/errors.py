@@ -31,16 +31,34 @@ class Interrupted(Exception):
     """A signal asked the run to end."""
 
 
+class ImageError(Exception):
+    """The image of a service cannot be had. `reason` is pull or build; the text says which image, and why."""
+
+    def __init__(self, service: str, reason: str, text: str) -> None:
+        super().__init__(text)
+        self.service = service
+        self.reason = reason
+
+
 class Problems:
     """Collects what is wrong with a project, so that its operator reads all of it at once."""
 
     def __init__(self) -> None:
         self._found: list[str] = []
 
+    def __bool__(self) -> bool:
+        """Whether there are any."""
+        return bool(self._found)
+
     def add(self, problem: str) -> None:
         """Add a sentence that names the field and what is allowed there."""
         if problem not in self._found:
             self._found.append(problem)
+
+    def take(self, others: Problems) -> None:
+        """Add all that another collection holds."""
+        for problem in others._found:
+            self.add(problem)
 
     def settle(self, error: type[SpecError] | type[PlanError]) -> None:
         """Raise `error` with all that was found; nothing where nothing was."""

@@ -20,9 +20,12 @@ class Fields:
     """The keys of one mapping. What cannot be read is a problem, and reads as if it were not there.
 
     `where` is the dotted path of the mapping, which each problem begins with. A mapping that is None has no keys.
+    Keys that begin with x- are passed over where the mapping is the Compose Specification's own (`extensible`).
     """
 
-    def __init__(self, value: Any, where: str, allowed: Sequence[str], problems: Problems) -> None:
+    def __init__(
+        self, value: Any, where: str, allowed: Sequence[str], problems: Problems, *, extensible: bool = False
+    ) -> None:
         self.where = where
         self.problems = problems
         self._values: Mapping[Any, Any] = {}
@@ -31,7 +34,7 @@ class Fields:
         elif value is not None:
             problems.add(f"{where}: must be a mapping with the keys {', '.join(allowed)}")
         for key in self._values:
-            if key not in allowed:
+            if key not in allowed and not (extensible and str(key).startswith("x-")):
                 problems.add(f"{where}.{key}: unknown{_meant(str(key), allowed)}; allowed: {', '.join(allowed)}")
 
     def __contains__(self, key: str) -> bool:

@@ -20,7 +20,7 @@ _KEYS = ("command", "user", "privileged", "working_dir", "environment")
 def hooks(config: Mapping[str, Any], key: str, where: str, problems: Problems) -> tuple[Hook, ...]:
     """Give the hooks of `post_start` or `pre_stop` in the service's normalised configuration."""
     return tuple(
-        _hook(Fields(core_yaml.unescaped(hook), f"{where}.{key}[{number}]", _KEYS, problems))
+        _hook(Fields(core_yaml.unescaped(hook), f"{where}.{key}[{number}]", _KEYS, problems, extensible=True))
         for number, hook in enumerate(config.get(key) or ())
     )
 

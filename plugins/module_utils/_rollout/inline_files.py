@@ -45,6 +45,16 @@ def archive_for(mounted: Iterable[MountedFile], values: Mapping[str, str]) -> by
     return archive(files) if files else None
 
 
+def archives(files: Files, values: Mapping[str, str]) -> dict[str, bytes]:
+    """Give the archive of each service that has inline files, other than one with a variable that has no value."""
+    known = {
+        service: archive_for(mounted, values)
+        for service, mounted in files.items()
+        if all(file.variable in values for file in mounted if file.variable)
+    }
+    return {service: packed for service, packed in known.items() if packed is not None}
+
+
 def archive(files: Iterable[InlineFile]) -> bytes:
     """Pack files; the same files always give the same bytes.
 

@@ -17,7 +17,7 @@ from typing import Any
 
 from . import core_yaml
 from .errors import Problems, SpecError
-from .spec import Project, Service
+from .spec import Project
 
 _SECRETS = "/run/secrets"
 _READABLE_BY_ALL = 0o444
@@ -62,16 +62,21 @@ def of_project(project: Project) -> Files:
     Raises SpecError, which names each config and secret that Compose could not deliver.
     """
     problems = Problems()
-    found = {
-        service.name: (
-            *_bind_mounts(service),
-            *_references(project, service, "config", problems),
-            *_references(project, service, "secret", problems),
-        )
-        for service in project.services.values()
-    }
+    found = of_config(project.config, problems)
     problems.settle(SpecError)
     return found
+
+
+def of_config(config: Mapping[str, Any], problems: Problems) -> Files:
+    """Give the files of a normalised configuration, a committed one for example, without those that are a problem."""
+    return {
+        name: (
+            *_bind_mounts(service or {}),
+            *_references(config, name, service or {}, "config", problems),
+            *_references(config, name, service or {}, "secret", problems),
+        )
+        for name, service in (config.get("services") or {}).items()
+    }
 
 
 def variables(files: Files) -> tuple[str, ...]:
@@ -79,11 +84,11 @@ def variables(files: Files) -> tuple[str, ...]:
     return tuple(sorted({file.variable for mounted in files.values() for file in mounted if file.variable}))
 
 
-def _shared(service: Service) -> frozenset[str]:
-    return frozenset((service.config.get("x-rollout") or {}).get("shared") or ())
+def _shared(service: Mapping[str, Any]) -> frozenset[str]:
+    return frozenset((service.get("x-rollout") or {}).get("shared") or ())
 
 
-def _bind_mounts(service: Service) -> list[MountedFile]:
+def _bind_mounts(service: Mapping[str, Any]) -> list[MountedFile]:
     return [
         MountedFile(
             kind="file",
@@ -93,15 +98,17 @@ def _bind_mounts(service: Service) -> list[MountedFile]:
             must_exist=not (mount.get("bind") or {}).get("create_host_path"),
             watched=mount["target"] not in _shared(service),
         )
-        for mount in service.config.get("volumes") or ()
+        for mount in service.get("volumes") or ()
         if mount.get("type") == "bind" and mount.get("source")
     ]
 
 
-def _references(project: Project, service: Service, kind: str, problems: Problems) -> list[MountedFile]:
-    sources = project.config.get(f"{kind}s") or {}
+def _references(
+    config: Mapping[str, Any], service_name: str, service: Mapping[str, Any], kind: str, problems: Problems
+) -> list[MountedFile]:
+    sources = config.get(f"{kind}s") or {}
     files = []
-    for reference in service.config.get(f"{kind}s") or ():
+    for reference in service.get(f"{kind}s") or ():
         name = reference["source"]
         source = sources.get(name) or {}
         where = f"{kind}s.{name}"
@@ -113,7 +120,7 @@ def _references(project: Project, service: Service, kind: str, problems: Problem
             problems.add(f"{where}.environment: {variable!r} is no name of a variable; allowed: letters, digits and _")
             continue
         target = _target(kind, name, reference)
-        mine = f"services.{service.name}.{where}"
+        mine = f"services.{service_name}.{where}"
         files.append(
             MountedFile(
                 kind=kind,

@@ -73,6 +73,8 @@ class Container:
     pid: int = 0
     # On its networks; none in a namespace that is not its own.
     addresses: tuple[str, ...] = ()
+    # Containers whose namespaces or volumes it uses, by id.
+    bound_to: frozenset[str] = frozenset()
 
     @property
     def running(self) -> bool:
@@ -128,11 +130,19 @@ def container(inspect: Mapping[str, Any]) -> Container:
         environment=tuple(inspect["Config"].get("Env") or ()),
         pid=state.get("Pid", 0),
         addresses=tuple(
-            network["IPAddress"]
+            # A network may have IPv6 alone.
+            network.get("IPAddress") or network["GlobalIPv6Address"]
             for network in ((inspect.get("NetworkSettings") or {}).get("Networks") or {}).values()
-            if network.get("IPAddress")
+            if network.get("IPAddress") or network.get("GlobalIPv6Address")
         ),
+        bound_to=_bound_to(host),
     )
+
+
+def _bound_to(host: Mapping[str, Any]) -> frozenset[str]:
+    modes = (str(host.get(key) or "") for key in ("NetworkMode", "IpcMode", "PidMode"))
+    namespaces = (mode.partition(":")[2] for mode in modes if mode.startswith("container:"))
+    return frozenset([*namespaces, *(str(source).partition(":")[0] for source in host.get("VolumesFrom") or ())])
 
 
 def _healthcheck(config: Mapping[str, Any] | None) -> Healthcheck | None:

@@ -82,7 +82,8 @@ class Facts:
     none (it will be pulled); `committed`: the services' normalised configuration at the last commit, and
     `committed_hashes` their hashes; `changed_files`: by service, why the files that its containers see differ from
     those of the last commit; `upstreams`: the content of each route's upstream file, None where there is none;
-    `selected`: the services that are rolled out, None for all of them.
+    `selected`: the services that are rolled out, None for all of them; `cut_off`: the containers that are bound to one
+    that is gone, by id.
     """
 
     hashes: Mapping[str, str]
@@ -92,6 +93,7 @@ class Facts:
     changed_files: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     upstreams: Mapping[Route, str | None] = field(default_factory=dict)
     selected: frozenset[str] | None = None
+    cut_off: frozenset[str] = frozenset()
 
 
 def short(image_id: str) -> str:

@@ -10,6 +10,7 @@ Pure: the same project, containers and facts always give the same plan.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from .errors import PlanError, Problems
 from .observe import Container
@@ -28,6 +29,7 @@ def make_plan(project: Project, containers: Sequence[Container], facts: Facts, r
     for container in sorted(containers, key=lambda container: container.number):
         by_service.get(container.service, strays).append(container)
 
+    facts = replace(facts, cut_off=_cut_off(project, containers))
     selected = _selected(project, facts.selected)
     problems = Problems()
     steps: dict[str, ServicePlan] = {}
@@ -58,6 +60,13 @@ def make_plan(project: Project, containers: Sequence[Container], facts: Facts, r
         orphans=tuple(strays) if remove_orphans else (),
         warnings=_warnings(ordered, () if remove_orphans else strays),
     )
+
+
+def _cut_off(project: Project, containers: Sequence[Container]) -> frozenset[str]:
+    """Give the containers bound to one that somebody has removed or replaced: they cannot start again."""
+    there = {container.id for container in containers}
+    bound = (c for c in containers if c.service in project.services and project.services[c.service].bound_to)
+    return frozenset(container.id for container in bound if container.bound_to - there)
 
 
 def _selected(project: Project, named: frozenset[str] | None) -> frozenset[str]:

@@ -30,7 +30,7 @@ def policy(config: Mapping[str, Any], where: str, overrides: Overrides, problems
     Precedence: argument > x-rollout > a key present in update_config > our default.
     """
     deploy = config.get("deploy") or {}
-    update = Fields(deploy.get("update_config"), f"{where}.deploy.update_config", _UPDATE, problems)
+    update = _swarm_s(deploy, "update_config", where, problems)
     rollout = Fields(core_yaml.unescaped(config.get("x-rollout")), f"{where}.x-rollout", _X_ROLLOUT, problems)
     default = Policy()
     return Policy(
@@ -53,8 +53,12 @@ def policy(config: Mapping[str, Any], where: str, overrides: Overrides, problems
         drain_timeout=_first(rollout.seconds("drain_timeout"), default.drain_timeout),
         canary=_first(overrides.canary, default.canary),
         canary_time=_first(overrides.canary_time, default.canary_time),
-        back=_way_back(Fields(deploy.get("rollback_config"), f"{where}.deploy.rollback_config", _UPDATE, problems)),
+        back=_way_back(_swarm_s(deploy, "rollback_config", where, problems)),
     )
+
+
+def _swarm_s(deploy: Mapping[str, Any], key: str, where: str, problems: Problems) -> Fields:
+    return Fields(deploy.get(key), f"{where}.deploy.{key}", _UPDATE, problems, extensible=True)
 
 
 def _way_back(fields: Fields) -> WayBack:

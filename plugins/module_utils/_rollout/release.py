@@ -50,14 +50,20 @@ class Timing:
 class Committed:
     """The last commit. All of it is empty before the first one.
 
-    `services` holds their normalised configuration by name, and `path` the file with the whole of it; `timings` the
-    last step of each service that had one.
+    `config` is the normalised configuration, and `path` the file that holds it; `timings` are those of the last step of
+    each service that had one.
     """
 
-    services: Mapping[str, Any] = field(default_factory=dict, repr=False)
+    config: Mapping[str, Any] = field(default_factory=dict, repr=False)
     contents: Contents = contents.NOTHING
     timings: Mapping[str, Timing] = field(default_factory=dict)
     path: str = ""
+
+    @property
+    def services(self) -> Mapping[str, Any]:
+        """The services' configuration by name."""
+        services: Mapping[str, Any] = self.config.get("services", {})
+        return services
 
 
 @dataclass(frozen=True)
@@ -84,17 +90,16 @@ class Store:
 
     def committed(self) -> Committed:
         """Give the last commit. What of it is damaged is missing: what runs is asked of the engine."""
-        services = self._committed_services()
+        config = self._committed_config()
         found, timings = self._committed_record()
-        return Committed(services, found, timings, str(self._configuration) if services else "")
+        return Committed(config, found, timings, str(self._configuration) if config else "")
 
-    def _committed_services(self) -> Mapping[str, Any]:
+    def _committed_config(self) -> Mapping[str, Any]:
         try:
             data = core_yaml.load(self._configuration.read_text("utf-8"))
         except (FileNotFoundError, ValueError):
             return {}
-        services = data.get("services") if isinstance(data, dict) else None
-        return services if isinstance(services, dict) else {}
+        return data if isinstance(data, dict) and isinstance(data.get("services"), dict) else {}
 
     def _committed_record(self) -> tuple[Contents, dict[str, Timing]]:
         try:

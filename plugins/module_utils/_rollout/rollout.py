@@ -54,6 +54,7 @@ class Extras:
 
     hooks_before: Mapping[str, Hooks] = field(default_factory=dict)
     archives: Mapping[str, bytes] = field(default_factory=dict)
+    archives_before: Mapping[str, bytes] = field(default_factory=dict)
     final_checks: tuple[Check, ...] = ()
     log_lines: int = 50
 
@@ -87,7 +88,13 @@ class Rollout:
             policies={s.name: s.policy for s in plan.project.services.values()},
         )
         self._creator = Creator(
-            plan, host.engine, host.compose, host.compose_before, self._lifecycle, self.extras.archives
+            plan=plan,
+            engine=host.engine,
+            compose=host.compose,
+            compose_before=host.compose_before,
+            lifecycle=self._lifecycle,
+            archives=self.extras.archives,
+            archives_before=self.extras.archives_before,
         )
         self._routing = Routing(host.router, host.clock)
         self._prover: Prover
@@ -189,7 +196,9 @@ class Rollout:
 
     def _commit(self) -> None:
         timings = {
-            name: Timing(record.seconds, record.down) for name, record in self._records.items() if record.step.create
+            name: Timing(record.seconds, record.down)
+            for name, record in self._records.items()
+            if record.step.replaces or record.step.restart
         }
         incomplete = frozenset(name for name, record in self._records.items() if record.kept)
         try:

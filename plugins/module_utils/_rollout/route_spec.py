@@ -11,11 +11,14 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from . import core_yaml
 from .errors import Problems
 from .fields import Fields
 from .policy import Route
 
 _KEYS = ("service", "upstream", "port", "directory")
+# As in `expose`: 8000, 8000-8010, 8000/tcp.
+_TCP = re.compile(r"(?P<first>[0-9]{1,5})(?:-(?P<last>[0-9]{1,5}))?(?:/tcp)?")
 _FILE_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*")
 
 
@@ -45,12 +48,12 @@ def _route(fields: Fields, config: Mapping[str, Any]) -> Route | None:
 
 def _only_port(fields: Fields, config: Mapping[str, Any]) -> int | None:
     """Give the one TCP port that the service exposes or publishes; none, or several, is a problem."""
-    offered = {port["target"] for port in config.get("ports") or () if port.get("protocol", "tcp") == "tcp"}
+    published = (port for port in config.get("ports") or () if port.get("protocol", "tcp") == "tcp")
+    offered = {port["target"] for port in published if port.get("target")}
     for port in config.get("expose") or ():
-        numbers, _slash, protocol = str(port).partition("/")
-        first, _dash, last = numbers.partition("-")
-        if first.isdecimal() and (last or first).isdecimal() and protocol in ("", "tcp"):
-            offered.update((int(first), int(last or first)))
+        exposed = _TCP.fullmatch(port)
+        if exposed:
+            offered.update((int(exposed["first"]), int(exposed["last"] or exposed["first"])))
     if len(offered) == 1:
         return int(offered.pop())
     why = f"the service offers {', '.join(map(str, sorted(offered)))}" if offered else "the service exposes none"
@@ -94,7 +97,7 @@ def host_directory(proxy: Mapping[str, Any], directory: str) -> str | None:
     """Give the host's directory that the proxy's containers have mounted at `directory`; None where there is none."""
     for mount in proxy.get("volumes") or ():
         if mount.get("type") == "bind" and posixpath.normpath(mount.get("target") or "") == directory:
-            return str(mount.get("source") or "")
+            return str(core_yaml.unescaped(mount.get("source") or ""))
     return None
 
 

@@ -26,14 +26,14 @@ class Routing:
     clock: Clock
 
     def serve(self, record: Record, settled: bool = False) -> tuple[Switched, ...]:
-        """Let the proxies name what serves now. With nothing that serves they stay as they are: nginx needs a name.
+        """Let the proxies name what serves now. With nothing that serves they keep what they name until the end.
 
         `settled`: the service's own name stands behind the containers', for the time between rollouts.
         """
         service = record.step.service
         names = [container.name for container in sorted(record.serving, key=lambda container: container.number)]
         switched = []
-        for route in service.policy.routes if names else ():
+        for route in service.policy.routes if names or settled else ():
             text = proxy.render(route, service.name, names, settled)
             current = self.router.current(route)
             if current != text:

@@ -35,7 +35,10 @@ def long_running(
     changes = _reasons(service, facts.committed.get(service.name))
     # The hash says nothing of these: they make every container stale.
     beyond = (*facts.changed_files.get(service.name, ()), *_renewed_owners(service, steps)) if present else ()
-    current = [] if beyond else [c for c in present if _is_current(c, config_hash, image_id)]
+    cut_off = tuple(
+        f"{c.name} is bound to a container that is gone" for c in present if c.id in facts.cut_off and not beyond
+    )
+    current = [c for c in present if _is_current(c, config_hash, image_id) and c.id not in facts.cut_off and not beyond]
     stale = [container for container in present if container not in current]
     # The ones that serve stay; among equals the oldest number.
     current.sort(key=lambda container: (not container.serving, not container.running, container.number))
@@ -50,7 +53,7 @@ def long_running(
     reasons: list[str] = []
     if stale:
         action = "update"
-        reasons.extend((*_why_replaced(stale, service, config_hash, image_id, changes), *beyond))
+        reasons.extend((*_why_replaced(stale, service, config_hash, image_id, changes), *beyond, *cut_off))
     elif not present and create:
         action = "create"
         reasons.append("it has no container")
@@ -92,8 +95,8 @@ def long_running(
         restart=restart,
         inexact=facts.changed_files.get(service.name, ()) if stale else (),
     )
-    strategy.refuse_unsafe(step)
-    order, why = strategy.order_of(step, project, facts)
+    strategy.refuse_unsafe(step, project)
+    order, why = strategy.order_of(step, project, facts, steps)
     return replace(step, order=order, reasons=(*step.reasons, *why))
 
 

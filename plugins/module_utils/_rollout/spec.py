@@ -10,6 +10,7 @@ Nothing here talks to an engine.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -24,6 +25,8 @@ from .policy import Hook, Overrides, Policy
 COMPLETED = "service_completed_successfully"
 
 _CONDITIONS = ("service_started", "service_healthy", COMPLETED)
+_RESTART_POLICIES = ("no", "always", "unless-stopped", "on-failure")
+_RETRIES = re.compile(r"[0-9]{1,9}")
 _NOTHING_ASKED = Overrides()
 
 
@@ -38,7 +41,6 @@ class Service:
     one_shot: bool
     policy: Policy
     exclusive: tuple[str, ...]
-    irreplaceable: tuple[str, ...]
     pull_policy: str
     restart_policy: tuple[str, int]
     # Services whose replacement restarts this one's containers (depends_on.restart).
@@ -143,7 +145,6 @@ def _service(
         one_shot=one_shot,
         policy=policy,
         exclusive=exclusive(config, policy.shared),
-        irreplaceable=_irreplaceable(config),
         pull_policy=config.get("pull_policy") or "missing",
         restart_policy=_restart_policy(config, where, problems),
         restarts_with=frozenset(other for other, how in _depends_on(config).items() if how.get("restart")),
@@ -168,7 +169,8 @@ def _check_service(service: Service, where: str, problems: Problems) -> None:
     if mode != "replicated":
         problems.add(f"{where}.deploy.mode: {mode!r} is not supported; allowed: replicated")
     if service.replicas < 0:
-        problems.add(f"{where}.deploy.replicas: {service.replicas} is no count; allowed: 0 or more")
+        field = "deploy.replicas" if service.config.get("scale") is None else "scale"
+        problems.add(f"{where}.{field}: {service.replicas} is no count; allowed: 0 or more")
     if service.container_name and service.replicas > 1:
         problems.add(
             f"{where}.container_name: {service.replicas} containers cannot have one name; allowed: one replica, or no "
@@ -208,24 +210,14 @@ def _restart_policy(config: Mapping[str, Any], where: str, problems: Problems) -
     """
     policy = (config.get("deploy") or {}).get("restart_policy")
     if policy is not None:
-        name, retries = policy.get("condition") or "no", policy.get("max_attempts") or 0
-        return {"none": "no", "any": "always"}.get(name, name), retries
-    name, _colon, text = (config.get("restart") or "no").partition(":")
-    if text and not text.isdecimal():
-        problems.add(f"{where}.restart: {config['restart']!r}; allowed: no, always, unless-stopped, on-failure:N")
-        text = ""
-    return {"none": "no", "any": "always"}.get(name, name), int(text or 0)
-
-
-def _irreplaceable(config: Mapping[str, Any]) -> tuple[str, ...]:
-    """What keeps this version from replacing a container of this service, should it have to."""
-    reasons = []
-    if config.get("container_name"):
-        reasons.append("container_name")
-    for key in ("network_mode", "ipc", "pid"):
-        value = config.get(key)
-        if isinstance(value, str) and value.startswith("service:"):
-            reasons.append(f"{key}: {value}")
-    if config.get("volumes_from"):
-        reasons.append("volumes_from")
-    return tuple(reasons)
+        field, name, retries = "deploy.restart_policy", policy.get("condition") or "no", policy.get("max_attempts") or 0
+    else:
+        field = "restart"
+        name, _colon, text = (config.get("restart") or "no").partition(":")
+        retries = int(text) if _RETRIES.fullmatch(text) else -1 if text else 0
+    name = {"none": "no", "any": "always"}.get(name, name)
+    if name not in _RESTART_POLICIES or retries < 0:
+        asked = policy if policy is not None else config["restart"]
+        allowed = f"{', '.join(_RESTART_POLICIES)}, and a number of retries that is 0 or more"
+        problems.add(f"{where}.{field}: {asked!r}; allowed: {allowed}")
+    return name, retries

@@ -9,15 +9,24 @@ Pure.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from .errors import PlanError
 from .plan import Facts, ServicePlan
 from .spec import Project
 
 
-def order_of(step: ServicePlan, project: Project, facts: Facts) -> tuple[str, tuple[str, ...]]:
+def order_of(
+    step: ServicePlan, project: Project, facts: Facts, steps: Mapping[str, ServicePlan]
+) -> tuple[str, tuple[str, ...]]:
     """Give the order and, where the service is going to be down for a while, why."""
     service = step.service
     policy, exclusive = service.policy, service.exclusive
+    made_again = sorted(name for name in service.bound_to if name in steps and steps[name].order == "recreate")
+    if made_again and step.retire:
+        # On the way back what it is bound to is another container.
+        _refuse_without_a_record(step, facts)
+        return "recreate", (f"the old one is removed first: bound to {', '.join(made_again)}",)
     # A right one that does not run joins as a new one does: a run that was killed left it beside the old one.
     joining = step.create or any(not container.running for container in step.watch)
     if not (joining and step.retire):
@@ -43,19 +52,26 @@ def order_of(step: ServicePlan, project: Project, facts: Facts) -> tuple[str, tu
 
 
 def _refuse_without_a_record(step: ServicePlan, facts: Facts) -> None:
-    """A container with a fixed name goes before the new one comes: only the record of what it was leads back."""
+    """What has a fixed name, or is bound to such a one, goes before the new one comes: only a record leads back."""
     service = step.service
-    unknown = [c.name for c in step.retire if c.running and c.config_hash != facts.committed_hashes.get(service.name)]
-    if unknown:
+    running = [container.name for container in step.retire if container.running]
+    if running and service.name not in facts.committed_hashes:
         raise PlanError(
-            f"{service.name}: {', '.join(unknown)} has a fixed container_name, so it has to be removed before the new "
-            "one is made, and no rollout has recorded the configuration that would bring it back. Roll out the files "
-            "that it runs with once, which changes nothing and records them, or take container_name out"
+            f"{service.name}: {', '.join(running)} has a fixed container_name or is bound to a container with one, "
+            "so it has to be removed before the new one is made, and no rollout has recorded the configuration that "
+            "would bring it back. Roll out the files that it runs with once, which changes nothing and records them, "
+            "or take container_name out"
         )
 
 
-def refuse_unsafe(step: ServicePlan) -> None:
+def refuse_unsafe(step: ServicePlan, project: Project) -> None:
+    """Raise PlanError where new containers could not be made, or would not see the data of the old ones."""
     service = step.service
+    absent = sorted(
+        name for name in service.bound_to if name in project.services and not project.services[name].replicas
+    )
+    if step.create and absent:
+        raise PlanError(f"{service.name}: it is bound to a container of {', '.join(absent)}, which has 0 replicas")
     if not step.replaces:
         return
     anonymous = sorted({target for container in step.retire for target in container.anonymous_volumes})

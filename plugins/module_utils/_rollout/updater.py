@@ -100,7 +100,8 @@ class Updater:
         for container in record.step.retire:
             record.removed.append(container)
             self.engine.remove(container.id)
-        self._prove(record, self._create(record, record.step.create), record.step.service.policy.stable)
+        if record.step.create:
+            self._prove(record, self._create(record, record.step.create), record.step.service.policy.stable)
 
     def _replace(self, record: Record) -> None:
         step, policy = record.step, record.step.service.policy

@@ -112,7 +112,7 @@ class WayBack:
         """Start what was stopped, every one that can be, and see that those serve that served."""
         self._make_again(record)
         back, refused = record.step.service.policy.back, []
-        waiting = [container for container in record.stopped if container not in record.removed]
+        waiting = list(record.stopped)
         size = back.parallelism or len(waiting)
         while waiting:
             batch, waiting = waiting[:size], waiting[size:]
@@ -152,6 +152,8 @@ class WayBack:
             record.created.remove(container_id)
             self.lifecycle.made.discard(container_id)
         running = [container for container in record.removed if container.running]
+        # What is gone cannot be started again.
+        record.stopped = [container for container in record.stopped if container not in record.removed]
         record.removed.clear()
         if running:
             self.prover.prove(record.step, ids, 0.0)

@@ -11,13 +11,15 @@ import secrets
 import socket
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
 import docker
 import pytest
 
 from . import debian
+from .containers import Containers
 from .project import Project, environment
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -86,20 +88,42 @@ def task_environment(compose_version: str, cache: Path, collections: Path) -> di
     return chosen
 
 
+@pytest.fixture(scope="session")
+def old_compose_environment(cache: Path, collections: Path) -> dict[str, str]:
+    """The environment in which `docker compose` is the older version, whatever the test's own is."""
+    return environment(ROOT, collections, debian.old_compose(cache))
+
+
+@pytest.fixture(scope="session")
+def new_project(
+    engine: docker.DockerClient, task_environment: dict[str, str]
+) -> Callable[[Path], AbstractContextManager[Project]]:
+    """Gives an empty project in a folder, under a name of its own; nothing of it is left on the engine."""
+
+    @contextmanager
+    def new(folder: Path) -> Iterator[Project]:
+        directory = folder / "project"
+        directory.mkdir()
+        made = Project(
+            name=f"rollout-test-{secrets.token_hex(4)}",
+            directory=directory,
+            state=folder / "state",
+            engine=engine,
+            environment=task_environment,
+        )
+        try:
+            yield made
+        finally:
+            made.remove()
+
+    return new
+
+
 @pytest.fixture
-def project(engine: docker.DockerClient, task_environment: dict[str, str], tmp_path: Path) -> Iterator[Project]:
-    """An empty project under a name of its own; nothing of it is left on the engine."""
-    directory = tmp_path / "project"
-    directory.mkdir()
-    made = Project(
-        name=f"rollout-test-{secrets.token_hex(4)}",
-        directory=directory,
-        state=tmp_path / "state",
-        engine=engine,
-        environment=task_environment,
-    )
-    yield made
-    made.remove()
+def project(new_project: Callable[[Path], AbstractContextManager[Project]], tmp_path: Path) -> Iterator[Project]:
+    """An empty project of the test's own."""
+    with new_project(tmp_path) as made:
+        yield made
 
 
 @pytest.fixture(scope="session")
@@ -118,6 +142,14 @@ def nginx(engine: docker.DockerClient, tmp_path_factory: pytest.TempPathFactory)
 def _present(engine: docker.DockerClient) -> str:
     there = {tag for image in engine.images.list() for tag in image.tags}
     return next((reference for reference in _NGINX if reference in there), "")
+
+
+@pytest.fixture
+def containers(engine: docker.DockerClient) -> Iterator[Containers]:
+    """Makes single containers; nothing of them is left on the engine."""
+    made = Containers(engine)
+    yield made
+    made.remove()
 
 
 @pytest.fixture

@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 import threading
@@ -180,7 +181,7 @@ class Project:
         answer, _end = json.JSONDecoder().raw_decode(finished.stdout, found.end())
         return Result({**answer, "failed": found["status"] == "FAILED"}, finished.stdout + finished.stderr)
 
-    def deploy(self, services: dict[str, Any] | None = None, **arguments: Any) -> Result:
+    def deploy(self, services: dict[str, Any] | None = None, /, **arguments: Any) -> Result:
         """Roll out and see that it worked; with `services`, these are written first."""
         if services is not None:
             self.write(services)
@@ -190,12 +191,12 @@ class Project:
 
     # Compose, as a person would call it
 
-    def compose(self, *arguments: str) -> str:
+    def compose(self, *arguments: str, may_fail: bool = False) -> str:
         argv = ["docker", "compose", "--project-directory", str(self.directory), "--project-name", self.name]
         finished = subprocess.run(
             [*argv, *arguments], env=self.environment, capture_output=True, text=True, check=False
         )
-        assert finished.returncode == 0, finished.stderr
+        assert may_fail or finished.returncode == 0, finished.stderr
         return finished.stdout
 
     # The engine
@@ -214,6 +215,11 @@ class Project:
 
     def all_ids(self) -> set[str]:
         return {container.id for container in self.containers()}
+
+    def variables(self, service: str, name: str) -> list[str]:
+        """Give the value of an environment variable in each container that runs, sorted."""
+        environments = (each.attrs["Config"]["Env"] for each in self.containers(service, running=True))
+        return sorted(dict(pair.split("=", 1) for pair in pairs)[name] for pairs in environments)
 
     def objects(self) -> dict[str, Any]:
         """Give everything that the engine has of this project, to compare before and after."""
@@ -267,7 +273,7 @@ class Project:
         for volume in self.engine.volumes.list(filters={"label": f"{LABEL}={self.name}"}):
             volume.remove(force=True)
         for image in self.engine.images.list(name=self.name):
-            self.engine.images.remove(image.id, force=True)
+            self.engine.images.remove(str(image.id), force=True)
 
 
 def first(events: list[Event], action: str, container: str) -> int:
@@ -283,6 +289,27 @@ def running_counts(events: list[Event], service: str, before: int) -> list[int]:
             count += 1 if event.action == "start" else -1
             counts.append(count)
     return counts
+
+
+def docker_that(path: Path, *, before_create: str = "", after_create: str = "") -> Path:
+    """Make a docker command that runs lines of shell before and after each `docker compose create`; gives its path."""
+    path.write_text(
+        f"""#!/bin/sh
+case " $* " in
+  *" create "*)
+    {before_create or ":"}
+    {shutil.which("docker")} "$@"
+    code=$?
+    {after_create or ":"}
+    exit $code
+    ;;
+  *) exec {shutil.which("docker")} "$@" ;;
+esac
+""",
+        encoding="utf-8",
+    )
+    path.chmod(0o755)
+    return path
 
 
 def environment(root: Path, collections: Path, docker_config: Path | None) -> dict[str, str]:

@@ -5,14 +5,13 @@
 
 from __future__ import annotations
 
-import shutil
 import signal
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from .project import PATIENCE, Project, healthcheck, service, wait_for
+from .project import PATIENCE, Project, docker_that, healthcheck, service, wait_for
 
 
 def with_level(level: int, **keys: Any) -> dict[str, Any]:
@@ -22,23 +21,12 @@ def with_level(level: int, **keys: Any) -> dict[str, Any]:
 @pytest.fixture
 def slow_create(tmp_path: Path) -> dict[str, Any]:
     """Module arguments with which Compose, asked to create, says that it began and waits for the file create.go."""
-    docker = tmp_path / "docker"
     marks = tmp_path / "create"
-    docker.write_text(
-        f"""#!/bin/sh
-case " $* " in
-  *" create "*)
-    touch {marks}.began
-    while ! test -e {marks}.go; do sleep 0.1; done
-    {shutil.which("docker")} "$@"
-    touch {marks}.ended
-    ;;
-  *) exec {shutil.which("docker")} "$@" ;;
-esac
-""",
-        encoding="utf-8",
+    docker = docker_that(
+        tmp_path / "docker",
+        before_create=f"touch {marks}.began; while ! test -e {marks}.go; do sleep 0.1; done",
+        after_create=f"touch {marks}.ended",
     )
-    docker.chmod(0o755)
     return {"docker_cli": str(docker)}
 
 

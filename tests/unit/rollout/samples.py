@@ -11,10 +11,12 @@ from pathlib import Path
 from typing import Any
 
 from ansible_collections.agentfleet.letta.plugins.module_utils._rollout import core_yaml, observe, spec
+from ansible_collections.agentfleet.letta.plugins.module_utils._rollout.policy import Overrides
 
 _RECORDED = Path(__file__).parent / "recorded"
 
 NO_POLICY = ("no", 0)
+NOTHING_ASKED = Overrides()
 
 
 def text(name: str) -> str:
@@ -32,11 +34,11 @@ def container(state: str = "unchecked", **changes: Any) -> observe.Container:
     return replace(observe.container(inspected(state)), **changes)
 
 
-def project(**services: dict[str, Any]) -> spec.Project:
+def project(overrides: Overrides = NOTHING_ASKED, /, **services: dict[str, Any]) -> spec.Project:
     """The project that Compose's normalised form of these services gives."""
     with_image = {name: {"image": "shop:1", **config} for name, config in services.items()}
-    return spec.parse(core_yaml.dump({"name": "shop", "services": with_image}))
+    return spec.parse(core_yaml.dump({"name": "shop", "services": with_image}), overrides)
 
 
-def service(**config: Any) -> spec.Service:
-    return project(web=config).services["web"]
+def service(overrides: Overrides = NOTHING_ASKED, /, **config: Any) -> spec.Service:
+    return project(overrides, web=config).services["web"]

@@ -158,6 +158,7 @@ class Machine:
             memory_limit=0,
             anonymous_volumes=(),
             environment=(),
+            bound_to=self.bound_to,
         )
 
 
@@ -224,7 +225,9 @@ class Host:
     def commit(self, timings: Mapping[str, release.Timing], incomplete: frozenset[str]) -> None:
         if self.disk_full:
             raise OSError(28, "No space left on device")
+        assert self.project is not None
         self.committed = (dict(timings), incomplete)
+        self.before = Before(self, self.project, dict(self.hashes))
         self.done_at_commit = list(self.done)
 
     def of(self, service: str) -> list[Machine]:
@@ -478,8 +481,6 @@ def plan_for(
     **facts: Any,
 ) -> plan.Plan:
     """Tell the host what is wanted now, and plan the way there."""
-    before = Before(host, host.project, host.hashes) if host.project and host.committed else None
-    host.before = before
     host.project = spec.parse(core_yaml.dump(dict(definition)), overrides)
     host.hashes = {name: _hash(service.config) for name, service in host.project.services.items()}
     host.scripts, host.made = scripts, {}
@@ -492,7 +493,7 @@ def plan_for(
         facts=plan.Facts(
             hashes=host.hashes,
             images={service.image: host.tags[service.image] for service in host.project.services.values()},
-            committed_hashes=before.hashes if before else {},
+            committed_hashes=host.before.hashes if host.before else {},
             upstreams={route: host.upstreams.get(route) for route in routes},
             **facts,
         ),

@@ -52,6 +52,15 @@ def test_a_service_without_inline_files_needs_no_archive() -> None:
     assert inline_files.archive_for((), {}) is None
 
 
+def test_a_service_with_a_variable_whose_value_is_not_known_has_no_archive_and_others_have() -> None:
+    files = {"web": MOUNTED, "page": MOUNTED[:2], "plain": MOUNTED[:1]}
+    assert set(inline_files.archives(files, {})) == {"page"}
+    assert inline_files.archives(files, {"TOKEN": "t0ken"}) == {
+        "web": inline_files.archive_for(MOUNTED, {"TOKEN": "t0ken"}),
+        "page": inline_files.archive_for(MOUNTED[:2], {}),
+    }
+
+
 def test_an_empty_inline_file_is_a_file_all_the_same() -> None:
     archive = inline_files.archive_for([MountedFile("config", "/empty", "empty", content="")], {})
     assert archive is not None

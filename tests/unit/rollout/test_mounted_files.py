@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from ansible_collections.agentfleet.letta.plugins.module_utils._rollout import core_yaml, mounted_files, spec
-from ansible_collections.agentfleet.letta.plugins.module_utils._rollout.errors import SpecError
+from ansible_collections.agentfleet.letta.plugins.module_utils._rollout.errors import Problems, SpecError
 from ansible_collections.agentfleet.letta.plugins.module_utils._rollout.mounted_files import MountedFile
 
 from .samples import text
@@ -83,6 +83,18 @@ def test_everything_that_cannot_be_delivered_is_named_at_once() -> None:
         "services.web.secrets.fine.uid: 'postgres' is no number",
         "allowed: a numeric id, because names are the container's own",
     ]
+
+
+def test_what_is_a_problem_is_left_out_of_a_configuration_that_was_committed() -> None:
+    problems = Problems()
+    config = {
+        "services": {"web": {"secrets": [{"source": "gone"}, {"source": "here"}]}, "empty": None},
+        "secrets": {"here": {"file": "/here"}},
+    }
+    files = mounted_files.of_config(config, problems)
+    assert files == {"web": (MountedFile("secret", "/run/secrets/here", "here", path="/here"),), "empty": ()}
+    with pytest.raises(SpecError, match=r"secrets\.gone"):
+        problems.settle(SpecError)
 
 
 @pytest.mark.parametrize(("mode", "means"), [(288, 0o440), ("0440", 0o440), ("440", 0o440), (0, 0), (None, 0o444)])

@@ -84,3 +84,15 @@ def test_a_grace_period_of_zero_is_not_the_engine_s_default() -> None:
     assert observe.container(answer).stop_timeout == 10
     answer["Config"]["StopTimeout"] = 0
     assert observe.container(answer).stop_timeout == 0
+
+
+def test_a_container_is_reached_at_the_address_of_each_of_its_networks() -> None:
+    inspected = samples.inspected("healthy")
+    inspected["NetworkSettings"] = {
+        "Networks": {
+            "back": {"IPAddress": "172.18.0.3", "GlobalIPv6Address": "fd00::3"},
+            "front": {"IPAddress": "", "GlobalIPv6Address": "fd01::3"},
+            "none": {"IPAddress": "", "GlobalIPv6Address": ""},
+        }
+    }
+    assert observe.container(inspected).addresses == ("172.18.0.3", "fd01::3")

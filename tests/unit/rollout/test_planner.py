@@ -164,7 +164,7 @@ def test_an_anonymous_volume_is_no_matter_while_its_container_stays() -> None:
 
 def test_a_fixed_name_is_recreated_where_a_record_leads_back() -> None:
     project = samples.project(web={"container_name": "web"})
-    with pytest.raises(PlanError, match=r"web: shop-web-1 has a fixed container_name.*no rollout has recorded"):
+    with pytest.raises(PlanError, match=r"web: shop-web-1 has a fixed container_name .*no rollout has recorded"):
         made(project, stale())
     planned = made(project, stale(), facts={"committed_hashes": {"web": "old"}})
     assert (planned.services[0].action, planned.services[0].order) == ("update", "recreate")
@@ -196,6 +196,16 @@ def test_what_is_bound_to_a_replaced_container_is_replaced_after_it(config: dict
     assert (sidecar.action, sidecar.order, names(sidecar.retire)) == ("update", "stop_first", ["shop-sidecar-1"])
     assert "it is bound to the containers of app, which are replaced" in sidecar.reasons
     assert [s.action for s in made(project, running("app"), running("sidecar")).services] == ["none", "none"]
+
+
+def test_what_is_bound_to_a_container_that_is_gone_is_replaced() -> None:
+    project = samples.project(
+        app={}, sidecar={"network_mode": "service:app", "depends_on": {"app": {"condition": "service_started"}}}
+    )
+    there = [running("app"), running("sidecar", bound_to=frozenset(["shop-app-1"]))]
+    assert [s.action for s in made(project, *there).services] == ["none", "none"]
+    cut_off = [running("app"), running("sidecar", bound_to=frozenset(["another"]))]
+    assert made(project, *cut_off).services[1].reasons[0] == "shop-sidecar-1 is bound to a container that is gone"
 
 
 def restarting_with_db(**web: Any) -> spec.Project:

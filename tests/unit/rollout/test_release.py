@@ -117,23 +117,25 @@ def commit(store: release.Store, config: str, found: Contents = FOUND, **timings
 
 def test_nothing_is_committed_before_the_first_commit(store: release.Store) -> None:
     assert store.committed() == Committed()
+    assert store.committed().services == {}
 
 
 def test_the_last_commit_is_given_back(store: release.Store) -> None:
     commit(store, "services: {web: {image: old}}", replace(FOUND, values={}), web=Timing(1.0, 0.0))
     commit(store, "services: {web: {image: new}}", FOUND, db=Timing(2.5, 1.5))
     assert store.committed() == Committed(
-        services={"web": {"image": "new"}},
+        config={"services": {"web": {"image": "new"}}},
         contents=FOUND,
         timings={"web": Timing(1.0, 0.0), "db": Timing(2.5, 1.5)},
         path=f"{store.root}/committed.yaml",
     )
+    assert store.committed().services == {"web": {"image": "new"}}
 
 
 def test_a_host_deployed_by_the_version_before_has_a_configuration_and_nothing_else(store: release.Store) -> None:
     commit(store, "services: {web: {image: old}}")
     (Path(store.root) / "committed.json").unlink()
-    assert store.committed() == Committed({"web": {"image": "old"}}, path=f"{store.root}/committed.yaml")
+    assert store.committed() == Committed({"services": {"web": {"image": "old"}}}, path=f"{store.root}/committed.yaml")
 
 
 @pytest.mark.parametrize("text", ["a: [", "- no", "services: 7", "\x00"])
@@ -160,7 +162,7 @@ def test_a_damaged_configuration_costs_only_what_is_told_of_it(store: release.St
 def test_a_damaged_record_or_one_of_another_format_is_as_none(store: release.Store, text: str) -> None:
     commit(store, "services: {web: {}}")
     (Path(store.root) / "committed.json").write_text(text)
-    assert store.committed() == Committed({"web": {}}, path=f"{store.root}/committed.yaml")
+    assert store.committed() == Committed({"services": {"web": {}}}, path=f"{store.root}/committed.yaml")
 
 
 def test_a_commit_that_cannot_record_the_contents_leaves_those_of_before(

@@ -24,6 +24,8 @@ _BAD = st.sampled_from(
         Script(healthy_after=None),
         Script(healthy_after=200.0),
         Script(starts=False),
+        Script(answers_after=None),
+        Script(fails_hook="prepare"),
     ]
 )
 _BAD_ONE_SHOT = st.sampled_from([Script(crashes_after=0.3), Script(healthy_after=None), Script(starts=False)])
@@ -39,13 +41,18 @@ class Case:
 
 
 @st.composite
-def _service(draw: st.DrawFn, needs: list[str], one_shots: set[str], sharable: bool) -> dict[str, Any]:
-    needed = [name for name in needs if draw(st.booleans())]
+def _service(
+    draw: st.DrawFn, name: str, needs: list[str], one_shots: set[str], sharable: bool, reactions: list[str]
+) -> dict[str, Any]:
+    needed = [need for need in needs if draw(st.booleans())]
+    lasting = [need for need in needed if need not in one_shots]
     config: dict[str, Any] = {
         "image": "shop:1",
         "depends_on": {
-            name: {"condition": "service_completed_successfully" if name in one_shots else "service_started"}
-            for name in needed
+            need: {"condition": "service_completed_successfully"}
+            if need in one_shots
+            else {"condition": "service_started", "restart": draw(st.booleans())}
+            for need in needed
         },
         "restart": draw(st.sampled_from(["no", "always", "unless-stopped", "on-failure:3"])),
         "deploy": {
@@ -53,13 +60,34 @@ def _service(draw: st.DrawFn, needs: list[str], one_shots: set[str], sharable: b
                 "parallelism": draw(st.integers(0, 2)),
                 "delay": draw(st.sampled_from(["0s", "3s"])),
                 "monitor": draw(st.sampled_from(["0s", "4s"])),
-            }
+                "failure_action": draw(st.sampled_from(reactions)),
+                "max_failure_ratio": draw(st.sampled_from([0.0, 0.0, 0.4])) if len(reactions) > 1 else 0.0,
+            },
+            "rollback_config": {
+                "parallelism": draw(st.integers(0, 2)),
+                "delay": draw(st.sampled_from(["0s", "1s"])),
+                "monitor": draw(st.sampled_from(["0s", "2s"])),
+            },
         },
         "x-rollout": {"stable": draw(st.sampled_from([0, 2])), "timeout": draw(st.sampled_from([20, 90]))},
     }
     if draw(st.booleans()):
         config["healthcheck"] = {"test": ["CMD", "true"]}
-    if not sharable:
+    if draw(st.booleans()):
+        config["post_start"] = [{"command": ["prepare"]}]
+        config["pre_stop"] = [{"command": ["farewell"]}]
+    if draw(st.booleans()):
+        config["x-rollout"]["checks"] = [{"http": {"port": 80}}]
+    if draw(st.booleans()):
+        config["x-rollout"]["proxy"] = {"service": "edge", "upstream": name, "port": 80}
+    special = draw(st.integers(0, 5))
+    if special == 0 and lasting:
+        config["network_mode"] = f"service:{lasting[0]}"
+        config["x-rollout"].pop("proxy", None)
+        config["depends_on"][lasting[0]]["restart"] = True
+    elif special == 1:
+        config["container_name"] = f"the-{name}"
+    elif not sharable:
         config["volumes"] = [{"type": "volume", "source": "data", "target": "/data"}]
     elif draw(st.booleans()):
         config["deploy"]["update_config"]["order"] = draw(st.sampled_from(["start-first", "stop-first"]))
@@ -67,20 +95,27 @@ def _service(draw: st.DrawFn, needs: list[str], one_shots: set[str], sharable: b
 
 
 @st.composite
-def _cases(draw: st.DrawFn, scripts_of: Callable[[bool], st.SearchStrategy[list[Script]]]) -> Case:
+def _cases(
+    draw: st.DrawFn,
+    scripts_of: Callable[[bool], st.SearchStrategy[list[Script]]],
+    reactions: tuple[str, ...] = ("rollback",),
+) -> Case:
     names = ["a", "b", "c"][: draw(st.integers(1, 3))]
     one_shots = {names[0]} if len(names) > 1 and draw(st.booleans()) else set()
     old, new, scripts = {}, {}, {}
     for index, name in enumerate(names):
-        config = draw(_service(names[:index], one_shots, draw(st.booleans())))
+        config = draw(_service(name, names[:index], one_shots, draw(st.booleans()), list(reactions)))
         if name in one_shots:
             config.update(restart="no", deploy={}, volumes=[])
-            config.pop("healthcheck", None)
+            for key in ("healthcheck", "container_name", "post_start", "pre_stop"):
+                config.pop(key, None)
+            config["x-rollout"] = {"timeout": 20}
         elif index == 1 and one_shots:
             config["depends_on"][names[0]] = {"condition": "service_completed_successfully"}
 
         def version(of: str, is_one_shot: bool, config: dict[str, Any] = config) -> dict[str, Any]:
-            deploy = config["deploy"] if is_one_shot else {**config["deploy"], "replicas": draw(st.integers(0, 3))}
+            most = 1 if "container_name" in config else 3
+            deploy = config["deploy"] if is_one_shot else {**config["deploy"], "replicas": draw(st.integers(0, most))}
             return {**config, "deploy": deploy, "environment": {"VERSION": of}}
 
         old[name] = version("1", name in one_shots)
@@ -90,6 +125,19 @@ def _cases(draw: st.DrawFn, scripts_of: Callable[[bool], st.SearchStrategy[list[
     if len(names) > 1 and not one_shots and draw(st.integers(0, 4)) == 0:
         gone = names[-1]
         draw(st.sampled_from([old, new])).pop(gone)
+    edge = {
+        "image": "shop:1",
+        "ports": [{"target": 80, "published": "80"}],
+        "volumes": [{"type": "bind", "source": "/upstreams", "target": "/etc/nginx/upstreams", "read_only": True}],
+    }
+    for version in (old, new):
+        for config in list(version.values()):
+            owner = version.get(config.get("network_mode", "").partition(":")[2])
+            if owner:
+                # Compose creates nothing that is bound to a container that there is not.
+                owner["deploy"]["replicas"] = max(owner["deploy"]["replicas"], 1)
+        version["edge"] = {**edge, "environment": {"VERSION": draw(st.sampled_from(["1", "1", "2"]))}}
+    scripts["edge"] = [GOOD]
     return Case({"name": "shop", "services": old}, {"name": "shop", "services": new}, scripts)
 
 
@@ -112,7 +160,36 @@ class Snapshot:
     def __init__(self, host: Host) -> None:
         self.machines = set(host.machines)
         self.running = host.running()
+        self.fixed = _made_again(host)
         self.tags = dict(host.tags)
+        # Made again it is another container, of the same configuration.
+        self.described = _described(host, self.fixed)
+        self.upstreams = {route: host.named(route) for route in host.upstreams}
+
+    def assert_same(self, host: Host) -> None:
+        """All that was there is there again, and nothing else."""
+        again = _made_again(host)
+        assert _described(host, again) == self.described
+        assert set(host.machines) - again == self.machines - self.fixed
+        assert {i: p for i, p in host.running().items() if i not in again} == {
+            i: p for i, p in self.running.items() if i not in self.fixed
+        }
+        assert host.tags == self.tags
+        assert {route: host.named(route) for route in self.upstreams} == self.upstreams
+
+
+def _made_again(host: Host) -> set[str]:
+    """What has a fixed name, or is bound to such a one, cannot be kept while it is replaced: only made again."""
+    named = {machine.id for machine in host.machines.values() if machine.name.startswith("the-")}
+    while True:
+        bound = {machine.id for machine in host.machines.values() if machine.bound_to & named}
+        if bound <= named:
+            return named
+        named |= bound
+
+
+def _described(host: Host, ids: set[str]) -> list[tuple[str, str, str]]:
+    return sorted((m.service, m.config_hash, m.status) for m in host.machines.values() if m.id in ids)
 
 
 def _settled(case: Case) -> Host:
@@ -177,7 +254,10 @@ def _forbid_fewer(host: Host, case: Case) -> None:
         assert host.project is not None
         for service in host.project.services.values():
             crashes = any(script.crashes_after for script in case.scripts[service.name])
-            if service.one_shot or service.exclusive or service.policy.order == "stop_first" or crashes:
+            bound = any(service.name in other.bound_to for other in host.project.services.values())
+            restarts = service.restarts_with
+            stops = service.exclusive or service.policy.order == "stop_first" or bound or restarts
+            if service.one_shot or stops or crashes:
                 continue
             least = min(len(before[service.name]), service.replicas)
             assert sum(map(proven, host.of(service.name))) >= least, f"too few of {service.name} serve"
@@ -200,9 +280,7 @@ def test_a_run_ends_with_exactly_the_new_or_exactly_the_old(case: Case, faults: 
             _plans_nothing(host, case.new)
     else:
         assert outcome.outcome == "rolled_back", outcome.message()
-        assert set(host.machines) == before.machines
-        assert host.running() == before.running
-        assert host.tags == before.tags
+        before.assert_same(host)
 
 
 @_SETTINGS
