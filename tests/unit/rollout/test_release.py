@@ -153,7 +153,7 @@ def test_a_damaged_configuration_costs_only_what_is_told_of_it(store: release.St
         "[]",
         '{"format": 1}',
         '{"format": 1, "contents": {}, "timings": {}, "bound_hashes": {}}',
-        '{"format": 1, "contents": {"key": "k", "files": {"web": [[1]]}, "values": {}}, "timings": {}, "bound_hashes": {}}',
+        '{"format": 1, "contents": {"key": "k", "files": {"web": [[1]]}, "values": {}}, "timings": {}, "bound_hashes": 1}',
         '{"format": 1, "contents": {"key": "k", "files": [], "values": {}}, "timings": {}, "bound_hashes": {}}',
         '{"format": 1, "contents": {"key": "k", "files": {}, "values": {}}, "timings": {"web": 7}, "bound_hashes": {}}',
         '{"format": 1, "contents": {"key": "k", "files": {}, "values": {}}, "timings": {}, "bound_hashes": {"web": 7}}',
