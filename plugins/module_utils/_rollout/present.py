@@ -162,8 +162,7 @@ class _Present:
             config = survey.target.config
             if proven != set(made.project.services):
                 config = selection.in_force(config, before.config, proven)
-            inside = contents.of_release(before.contents, found, proven)
-            store.commit(config, inside, timings, survey.bound_hashes(proven))
+            store.commit(config, contents.of_release(before.contents, found, proven), timings)
             # Last: what was not installed needs no way back.
             if self._asked.definition is not None and self._install_is_due():
                 release.write_atomically(self._asked.installed, self._asked.definition, 0o640)

@@ -24,12 +24,11 @@ import shutil
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from . import contents, core_yaml
-from .bound_hashes import BoundHash
 from .clock import Clock
 from .contents import Contents
 from .errors import PlanError
@@ -52,13 +51,12 @@ class Committed:
     """The last commit. All of it is empty before the first one.
 
     `config` is the normalised configuration, and `path` the file that holds it; `timings` are those of the last step of
-    each service that had one; `bound_hashes` are there for services that are bound to another one's container.
+    each service that had one.
     """
 
     config: Mapping[str, Any] = field(default_factory=dict, repr=False)
     contents: Contents = contents.NOTHING
     timings: Mapping[str, Timing] = field(default_factory=dict)
-    bound_hashes: Mapping[str, BoundHash] = field(default_factory=dict)
     path: str = ""
 
     @property
@@ -93,8 +91,8 @@ class Store:
     def committed(self) -> Committed:
         """Give the last commit. What of it is damaged is missing: what runs is asked of the engine."""
         config = self._committed_config()
-        path = str(self._configuration) if config else ""
-        return replace(self._committed_record(), config=config, path=path)
+        found, timings = self._committed_record()
+        return Committed(config, found, timings, str(self._configuration) if config else "")
 
     def _committed_config(self) -> Mapping[str, Any]:
         try:
@@ -103,18 +101,15 @@ class Store:
             return {}
         return data if isinstance(data, dict) and isinstance(data.get("services"), dict) else {}
 
-    def _committed_record(self) -> Committed:
+    def _committed_record(self) -> tuple[Contents, dict[str, Timing]]:
         try:
             data = json.loads(self._record.read_text("utf-8"))
             if data["format"] != _FORMAT:
-                return Committed()
-            return Committed(
-                contents=contents.from_data(data["contents"]),
-                timings={name: Timing(float(took), float(down)) for name, (took, down) in data["timings"].items()},
-                bound_hashes={name: BoundHash(str(t), str(label)) for name, (t, label) in data["bound_hashes"].items()},
-            )
+                return contents.NOTHING, {}
+            timings = {service: Timing(float(took), float(down)) for service, (took, down) in data["timings"].items()}
+            return contents.from_data(data["contents"]), timings
         except (FileNotFoundError, KeyError, TypeError, ValueError, AttributeError):
-            return Committed()
+            return contents.NOTHING, {}
 
     def key(self) -> bytes | None:
         """Give the key of the digests, None before it was made."""
@@ -140,24 +135,14 @@ class Store:
         write_atomically(path, text, 0o600)
         return str(path)
 
-    def commit(
-        self,
-        config: str,
-        found: Contents,
-        timings: Mapping[str, Timing],
-        bound_hashes: Mapping[str, BoundHash],
-    ) -> None:
+    def commit(self, config: str, found: Contents, timings: Mapping[str, Timing]) -> None:
         """Record what runs now: normalised configuration, contents of files, and the steps that this run took.
 
         Timings of other services stay as they are.
         """
-        before = self._committed_record().timings
-        record = {
-            "format": _FORMAT,
-            "contents": contents.as_data(found),
-            "timings": {name: [timing.seconds, timing.down] for name, timing in {**before, **timings}.items()},
-            "bound_hashes": {name: [each.told, each.label] for name, each in bound_hashes.items()},
-        }
+        _recorded, before = self._committed_record()
+        merged = {name: [timing.seconds, timing.down] for name, timing in {**before, **timings}.items()}
+        record = {"format": _FORMAT, "contents": contents.as_data(found), "timings": merged}
         # In this order: should only the first be written, files seem to have changed that are in force already, and
         # the next run replaces their containers once more. The other way round a rollout that is rolled back because
         # the second could not be written would leave changed files that no later run sees.

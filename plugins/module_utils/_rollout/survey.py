@@ -7,12 +7,11 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from . import bound_hashes, contents, leftovers, mounted_files, planner, resources, versions
-from .bound_hashes import BoundHash
+from . import contents, leftovers, mounted_files, planner, resources, versions
 from .compose_cli import ComposeCli
 from .contents import Contents
 from .engine import Engine
@@ -84,17 +83,6 @@ class Survey:
             raise AssertionError("no plan, and nothing against it")
         return made
 
-    def bound_hashes(self, proven: Collection[str]) -> dict[str, BoundHash]:
-        """Give what a commit records of services that are bound to others, of those in `proven` as they are now."""
-        services = [service for service in self.target.project.services.values() if service.bound_to]
-        if not services:
-            return {}
-        containers = self.engine.containers(self.target.project.name)
-        now = bound_hashes.to_record(
-            self.target.hashes, (service for service in services if service.name in proven), containers
-        )
-        return {**self.committed.bound_hashes, **now}
-
     def _containers(self) -> list[Container]:
         containers = self.engine.containers(self.target.project.name)
         services = self.target.project.services
@@ -111,9 +99,7 @@ class Survey:
             project=project,
             containers=containers,
             facts=Facts(
-                hashes=bound_hashes.expected(
-                    self.target.hashes, project.services.values(), self.committed.bound_hashes, containers
-                ),
+                hashes=self.target.hashes,
                 images={service.image: self.engine.image_id(service.image) for service in project.services.values()},
                 committed=self.committed.services,
                 committed_hashes=self._committed_hashes(),

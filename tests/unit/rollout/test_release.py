@@ -112,7 +112,7 @@ def test_the_lock_is_free_after_its_block_even_after_an_error(store: release.Sto
 
 def commit(store: release.Store, config: str, found: Contents = FOUND, **timings: Timing) -> None:
     with store.lock(0.0, Clock()):
-        store.commit(config, found, timings, {})
+        store.commit(config, found, timings)
 
 
 def test_nothing_is_committed_before_the_first_commit(store: release.Store) -> None:
@@ -152,12 +152,11 @@ def test_a_damaged_configuration_costs_only_what_is_told_of_it(store: release.St
         "7",
         "[]",
         '{"format": 1}',
-        '{"format": 1, "contents": {}, "timings": {}, "bound_hashes": {}}',
-        '{"format": 1, "contents": {"key": "k", "files": {"web": [[1]]}, "values": {}}, "timings": {}, "bound_hashes": 1}',
-        '{"format": 1, "contents": {"key": "k", "files": [], "values": {}}, "timings": {}, "bound_hashes": {}}',
-        '{"format": 1, "contents": {"key": "k", "files": {}, "values": {}}, "timings": {"web": 7}, "bound_hashes": {}}',
-        '{"format": 1, "contents": {"key": "k", "files": {}, "values": {}}, "timings": {}, "bound_hashes": {"web": 7}}',
-        '{"format": 2, "contents": {"key": "k", "files": {}, "values": {}}, "timings": {}, "bound_hashes": {}}',
+        '{"format": 1, "contents": {}, "timings": {}}',
+        '{"format": 1, "contents": {"key": "k", "files": {"web": [[1]]}, "values": {}}, "timings": {}}',
+        '{"format": 1, "contents": {"key": "k", "files": [], "values": {}}, "timings": {}}',
+        '{"format": 1, "contents": {"key": "k", "files": {}, "values": {}}, "timings": {"web": 7}}',
+        '{"format": 2, "contents": {"key": "k", "files": {}, "values": {}}, "timings": {}}',
     ],
 )
 def test_a_damaged_record_or_one_of_another_format_is_as_none(store: release.Store, text: str) -> None:
@@ -210,7 +209,7 @@ def test_only_its_owner_can_read_what_is_kept(store: release.Store) -> None:
     try:
         with store.lock(0.0, Clock()):
             store.make_key()
-            store.commit("services: {}", FOUND, {}, {})
+            store.commit("services: {}", FOUND, {})
             staged = Path(store.stage("services: {}"))
     finally:
         os.umask(old_mask)
