@@ -39,9 +39,8 @@ def order_of(
     if service.container_name and step.create:
         _refuse_without_a_record(step, facts)
         return "recreate", (f"the old one is removed first: {'; '.join(exclusive)}",)
-    followers = [other.name for other in project.services.values() if service.name in other.bound_to]
-    if followers:
-        return "stop_first", (f"the old one stops first: {', '.join(followers)} bound to it",)
+    if step.followers:
+        return "stop_first", (f"the old one stops first: {', '.join(step.followers)} bound to it",)
     if policy.order == "stop_first":
         return "stop_first", ("stop_first was asked for",)
     if exclusive:
