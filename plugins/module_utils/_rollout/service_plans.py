@@ -94,6 +94,7 @@ def long_running(
         image_id=image_id,
         restart=restart,
         inexact=facts.changed_files.get(service.name, ()) if stale else (),
+        followers=tuple(other.name for other in project.services.values() if service.name in other.bound_to),
     )
     strategy.refuse_unsafe(step, project)
     order, why = strategy.order_of(step, project, facts, steps)

@@ -179,7 +179,7 @@ class Updater:
         record.leaves(failed, self.clock.now())
         self.routing.serve(record)
         for container in failed:
-            self.lifecycle.stop(container)
+            self.lifecycle.stop(container, failed=True)
             self.engine.remove(container.id)
             record.created.remove(container.id)
 
