@@ -180,6 +180,7 @@ class _Present:
             ),
             extras=rollout.Extras(
                 hooks_before=_hooks(before.services),
+                needs_before={name: frozenset(each.get("depends_on") or ()) for name, each in before.services.items()},
                 archives=inline_files.archives(mounted_files.of_project(made.project), found.values),
                 archives_before=inline_files.archives(
                     # Read without a problem when it was rolled out.

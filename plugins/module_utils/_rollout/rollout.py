@@ -53,6 +53,7 @@ class Extras:
     """What a run needs to know beside the plan, by service: see Lifecycle and Creator."""
 
     hooks_before: Mapping[str, Hooks] = field(default_factory=dict)
+    needs_before: Mapping[str, frozenset[str]] = field(default_factory=dict)
     archives: Mapping[str, bytes] = field(default_factory=dict)
     archives_before: Mapping[str, bytes] = field(default_factory=dict)
     final_checks: tuple[Check, ...] = ()
@@ -95,6 +96,7 @@ class Rollout:
             lifecycle=self._lifecycle,
             archives=self.extras.archives,
             archives_before=self.extras.archives_before,
+            needs_before=self.extras.needs_before,
         )
         self._routing = Routing(host.router, host.clock)
         self._prover: Prover

@@ -140,6 +140,8 @@ class WayBack:
         self.prover.prove(record.step, ids, monitor, at_least=max(usual, default=0.0))
 
     def _make_again(self, record: Record) -> None:
+        # What the engine refused to remove needs a start alone.
+        record.removed = [container for container in record.removed if self.engine.inspect(container.id) is None]
         if not record.removed:
             return
         # The new ones have its name.

@@ -26,7 +26,7 @@ class OwnEngine:
         options = {"data-root": "data", "exec-root": "exec", "pidfile": "pid"}
         argv = ["dockerd", "--host", self.address, *(f"--{key}={self._folder / name}" for key, name in options.items())]
         with (self._folder / "log").open("ab") as log:
-            self._process = subprocess.Popen(["unshare", "--net", *argv], stdout=log, stderr=log)
+            self._process = subprocess.Popen(["unshare", "--net", "--mount", *argv], stdout=log, stderr=log)
         wait_for("the engine answers", self._answers_or_ended)
         if self._process.poll() is not None:
             raise RuntimeError(f"dockerd ended: {(self._folder / 'log').read_text(encoding='utf-8')}")
