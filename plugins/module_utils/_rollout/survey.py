@@ -9,7 +9,6 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
 from . import bindings, contents, core_yaml, leftovers, mounted_files, planner, resources, versions
@@ -103,21 +102,12 @@ class Survey:
                 hashes=self._hashes(self.compose, project.config, self.target.hashes, containers),
                 images={service.image: self.engine.image_id(service.image) for service in project.services.values()},
                 committed=self.committed.services,
-                committed_hashes=self._committed_hashes(containers),
                 changed_files=contents.changed(self.committed.contents, found),
                 upstreams={route: self.router.current(route) for route in routes},
                 selected=self.target.selected,
             ),
             remove_orphans=self.remove_orphans,
         )
-
-    def _committed_hashes(self, containers: Sequence[Container]) -> Mapping[str, str]:
-        """Give the hashes of what was committed, where something would have to be made again from it."""
-        if self.compose_before is None or not any(service.container_name for service in self.target.services):
-            return {}
-        config = Path(self.committed.path).read_text("utf-8")
-        hashes = self.compose_before.hashes(config)
-        return self._hashes(self.compose_before, core_yaml.load(config), hashes, containers)
 
     @staticmethod
     def _hashes(

@@ -508,7 +508,7 @@ def plan_for(
         facts=plan.Facts(
             hashes=host.hashes,
             images={service.image: host.tags[service.image] for service in host.project.services.values()},
-            committed_hashes=host.before.hashes if host.before else {},
+            committed={s.name: s.config for s in host.before.project.services.values()} if host.before else {},
             upstreams={route: host.upstreams.get(route) for route in routes},
             **facts,
         ),
