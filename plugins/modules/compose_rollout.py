@@ -29,9 +29,9 @@ description:
     C(x-rollout.shared) does not name. To ask for V(start_first) there is an error. What is bound to a container
     (C(network_mode: service:x) and its like) is replaced together with it."
   - "B(Gate.) A container passes when its healthcheck says healthy, and goes on saying so for C(stable); without a
-    healthcheck, when it runs that long. Then each of C(x-rollout.checks) has to pass. It has C(timeout) seconds for all
-    of it. An exit, a restart and running out of memory fail it at once; C(unhealthy) before the time is up does not.
-    A service that runs to its end passes with exit code 0."
+    healthcheck, when it runs that long. Then each of C(x-rollout.checks) has to pass. It has C(timeout) to become
+    healthy and to pass them. An exit, a restart and running out of memory fail it at once; C(unhealthy) before the time
+    is up does not. A service that runs to its end passes with exit code 0."
   - "B(Routing.) With C(x-rollout.proxy) an nginx of the same project gets the names of proven containers alone: the
     file C(UPSTREAM.conf) is written, tested by C(nginx -t) and loaded, and the old container is stopped when the
     workers of before have answered what they were asked (C(drain_timeout) at the most). nginx 1.27.3 or later, its
@@ -45,8 +45,8 @@ description:
     any of this. An image that cannot be pulled or built changes nothing at all, and its tag names what it named before.
     A run that ends by a signal goes back, too."
   - "B(Keys of x-rollout) in a service, for which the Compose Specification has no word:"
-  - "C(timeout) (60s or more, from the healthcheck): how long a new container may take to pass its gate, as C(300s) or
-    C(5m)."
+  - "C(timeout) (60s or more, from the healthcheck): how long a new container may take to become healthy and to pass
+    its checks, as C(300s) or C(5m)."
   - "C(stable) (5s): how long it has to stay healthy."
   - "C(no_healthcheck) (V(running)): V(running) takes a container without a healthcheck for healthy while it runs;
     V(fail) refuses it."
@@ -168,7 +168,7 @@ options:
     type: int
   timeout:
     description:
-      - Seconds that a new container has to pass its gate. Overrides C(x-rollout.timeout).
+      - Seconds that a new container has to become healthy and to pass its checks. Overrides C(x-rollout.timeout).
       - By default start_period + (retries + 1) * (interval + timeout) of its healthcheck, at least 60; for a service
         that runs to its end, 600 seconds.
     type: float
