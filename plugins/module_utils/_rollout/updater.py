@@ -47,9 +47,9 @@ class Updater:
         if step.service.one_shot:
             self._run_once(record)
             return
-        if step.create or step.restart:
+        if step.create or step.restart or any(not container.running for container in step.watch):
             # Not by the service's own name: that is also the name of the new ones before they are proven.
-            self.routing.serve(record)
+            self.routing.close(record)
         if step.order == "stop_first" and step.service.exclusive and (step.watch or not step.create):
             # A right one that was left beside an old one may start only when that is gone.
             self._leave(record, step.retire)
@@ -90,6 +90,7 @@ class Updater:
             batch, waiting = tuple(waiting[:size]), waiting[size:]
             record.restarted.extend(batch)
             self._leave(record, batch)
+            self.routing.close(record)
             for container in batch:
                 self.engine.set_restart_policy(container.id, record.step.service.restart_policy)
             self._prove(record, [container.id for container in batch], record.step.service.policy.stable)
@@ -100,6 +101,7 @@ class Updater:
         for container in record.step.retire:
             record.removed.append(container)
             self.engine.remove(container.id)
+        self.routing.close(record)
         if record.step.create:
             self._prove(record, self._create(record, record.step.create), record.step.service.policy.stable)
 

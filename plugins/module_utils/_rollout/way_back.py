@@ -85,13 +85,15 @@ class WayBack:
             self._start_old(record)
             self._let_old_serve(record)
         for record in reversed(unit):
-            switched = self.routing.put_back(record)
+            # The file of before may name the service itself, and so what failed, while that runs.
+            switched = self.routing.serve(record) if record.upstreams else ()
             if any(self._serves(container_id) for container_id in record.created):
                 self.routing.drain(record, switched, lambda: None)
             self._stop_new(record)
             for container_id in record.created:
                 self.engine.remove(container_id)
             record.created.clear()
+            self.routing.put_back(record)
             record.stopped.clear()
             record.started.clear()
             record.upstreams.clear()

@@ -231,6 +231,41 @@ def test_a_container_that_was_not_put_aside_after_all_is_not_named_back(host: Ho
     assert [machine.status for machine in host.machines.values()] == ["running", "running"]
 
 
+@pytest.mark.parametrize("count", [0, 1])
+def test_nothing_unproven_gets_traffic_by_the_service_s_name_where_nothing_served(host: Host, count: int) -> None:
+    def definition(version: str, replicas: int) -> dict[str, Any]:
+        return project(edge=EDGE, web=service(version, deploy={"replicas": replicas}, **{"x-rollout": PROXY}))
+
+    roll_out(host, definition("1", count))
+    for machine in host.of("web"):
+        host.stop(machine.id, 10)
+    made = plan_for(host, definition("2", 1), {})
+
+    def watch() -> None:
+        unproven = any(m.status == "running" and m.serving_since is None for m in host.of("web"))
+        assert not (unproven and "web" in host.named(ROUTE))
+
+    host.watchers.append(watch)
+    assert carry_out(host, made).outcome == "deployed"
+
+
+def test_a_bad_one_gets_no_traffic_by_the_service_s_name_on_the_way_back(host: Host) -> None:
+    def definition(version: str) -> dict[str, Any]:
+        return project(edge=EDGE, web=service(version, **{"x-rollout": PROXY}))
+
+    roll_out(host, definition("1"))
+    host.upstreams[ROUTE] = by_name = "server web:80 resolve;\n"
+    made = plan_for(host, definition("2"), {"web": [Script(healthy_after=None, stops_within=9.0)]})
+
+    def watch() -> None:
+        bad = any(m.status == "running" and m.serving_since is None for m in host.of("web"))
+        assert not (bad and host.named(ROUTE) == ["web"] and host.signals.ignored)
+
+    host.watchers.append(watch)
+    assert carry_out(host, made).outcome == "rolled_back"
+    assert host.upstreams[ROUTE] == by_name
+
+
 def test_a_pause_leaves_the_services_before_it_with_whole_upstream_files(host: Host) -> None:
     def definition(version: str) -> dict[str, Any]:
         last = service(version, deploy=reacts("pause"), depends_on={"web": {"condition": "service_started"}})
