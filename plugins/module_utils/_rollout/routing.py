@@ -42,10 +42,10 @@ class Routing:
         return tuple(switched)
 
     def close(self, record: Record) -> None:
-        """Before something starts that has proven nothing: let the proxies name what serves, and nothing by which that
-        could be reached: neither the service's own name nor a name that it takes over.
+        """Let the proxies name nothing by which what is about to start could be reached before it has proven itself.
 
-        Where nothing serves, what runs at least is named; without that, nobody.
+        That is neither the service's own name nor a name that it takes over. Where nothing serves, what runs at least
+        is named; without that, nobody.
         """
         service, step = record.step.service, record.step
         if record.serving:

@@ -78,7 +78,7 @@ class WayBack:
     def undo(self, unit: Sequence[Record]) -> None:
         """Put the services of one unit back, and forget what was done to them. Raises Halt or EngineError."""
         for record in reversed(unit):
-            if record.step.order != "start_first":
+            if _stops_first(record.step):
                 self._stop_new(record)
         for record in unit:
             self.creator.name_back(record)
@@ -230,6 +230,12 @@ class WayBack:
             moved = container.image == reference and self.engine.image_id(reference) != container.image_id
             if container.serving and moved and "@" not in reference:
                 self.engine.tag(container.image_id, reference)
+
+
+def _stops_first(step: ServicePlan) -> bool:
+    """Whether new ones stop before old ones start: as rollback_config says where both can be side by side."""
+    order = step.order if step.service.exclusive or step.followers else step.service.policy.back.order or step.order
+    return order != "start_first"
 
 
 def unit_of(record: Record, records: Mapping[str, Record]) -> list[Record]:
