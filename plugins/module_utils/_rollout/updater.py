@@ -22,6 +22,9 @@ from .prover import Prover
 from .record import Record
 from .routing import Routing
 
+# How often a run that only waits looks whether it is to end. Seconds.
+_LISTEN = 1.0
+
 
 class Pause(Halt):
     """Ends the run where it stands: failure_action is pause."""
@@ -68,6 +71,9 @@ class Updater:
             if container.running:
                 # Left over from a killed run, and of another version. Rollback runs no one-shot again.
                 self.lifecycle.stop(container)
+            if record.step.create and record.step.service.container_name:
+                # The new one gets its name. What a one-shot did is not undone, so nothing of it is needed again.
+                self.engine.remove(container.id)
         for container in record.step.watch:
             self.prover.prove(record.step, [container.id], 0.0)
         if record.step.create:
@@ -114,7 +120,13 @@ class Updater:
             if failures:
                 self._react(record, failures[0])
             if number < len(batches) and batch.size and policy.delay:
-                self.clock.sleep(policy.delay)
+                self._wait(policy.delay)
+
+    def _wait(self, seconds: float) -> None:
+        until = self.clock.now() + seconds
+        while self.clock.now() < until:
+            self.clock.sleep(min(_LISTEN, until - self.clock.now()))
+            self.interrupts.check()
 
     def _react(self, record: Record, failure: Failure) -> None:
         step = record.step
