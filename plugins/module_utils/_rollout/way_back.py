@@ -78,7 +78,7 @@ class WayBack:
     def undo(self, unit: Sequence[Record]) -> None:
         """Put the services of one unit back, and forget what was done to them. Raises Halt or EngineError."""
         for record in reversed(unit):
-            if record.step.order != "start_first":
+            if _stops_first(record.step):
                 self._stop_new(record)
         self._remove_what_lost_its_owner(unit)
         for record in unit:
@@ -86,13 +86,15 @@ class WayBack:
             self._start_old(record)
             self._let_old_serve(record)
         for record in reversed(unit):
-            switched = self.routing.put_back(record)
+            # The file of before may name the service itself, and so what failed, while that runs.
+            switched = self.routing.serve(record) if record.upstreams else ()
             if any(self._serves(container_id) for container_id in record.created):
                 self.routing.drain(record, switched, lambda: None)
             self._stop_new(record)
             for container_id in record.created:
                 self.engine.remove(container_id)
             record.created.clear()
+            self.routing.put_back(record)
             record.stopped.clear()
             record.started.clear()
             record.upstreams.clear()
@@ -239,6 +241,12 @@ class WayBack:
             moved = container.image == reference and self.engine.image_id(reference) != container.image_id
             if container.serving and moved and "@" not in reference:
                 self.engine.tag(container.image_id, reference)
+
+
+def _stops_first(step: ServicePlan) -> bool:
+    """Whether new ones stop before old ones start: as rollback_config says where both can be side by side."""
+    order = step.order if step.service.exclusive or step.followers else step.service.policy.back.order or step.order
+    return order != "start_first"
 
 
 def unit_of(record: Record, records: Mapping[str, Record]) -> list[Record]:

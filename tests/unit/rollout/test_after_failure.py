@@ -13,7 +13,7 @@ from ansible_collections.agentfleet.letta.plugins.module_utils._rollout import r
 from ansible_collections.agentfleet.letta.plugins.module_utils._rollout.checks import HttpCheck
 from ansible_collections.agentfleet.letta.plugins.module_utils._rollout.policy import Route
 
-from .simulation import GOOD, Host, Script, carry_out, plan_for, roll_out
+from .simulation import GOOD, GOOD_ONE_SHOT, Host, Script, carry_out, plan_for, roll_out
 
 NEVER_HEALTHY = Script(healthy_after=None)
 DATA = [{"type": "volume", "source": "data", "target": "/data"}]
@@ -222,6 +222,19 @@ def test_what_is_bound_to_a_container_that_keeps_its_place_serves_too(host: Host
     assert roll_out(host, bound("2", action, count)).outcome == "deployed"
 
 
+def test_a_one_shot_with_a_fixed_name_runs_again(host: Host) -> None:
+    def definition(version: str) -> dict[str, Any]:
+        needs = {"init": {"condition": "service_completed_successfully"}}
+        init = {"image": "shop:1", "container_name": "init", "environment": {"VERSION": version}}
+        return project(init=init, web=service(version, depends_on=needs))
+
+    roll_out(host, definition("1"))
+    assert roll_out(host, definition("2")).outcome == "deployed"
+    ended = roll_out(host, definition("3"), {"init": [GOOD_ONE_SHOT], "web": [NEVER_HEALTHY]})
+    assert ended.outcome == "rolled_back", ended.message()
+    assert roll_out(host, definition("2")).failure is None
+
+
 def test_a_container_that_was_not_put_aside_after_all_is_not_named_back(host: Host) -> None:
     roll_out(host, bound("1", "rollback", 1))
     made = plan_for(host, bound("2", "rollback", 1), {})
@@ -229,6 +242,52 @@ def test_a_container_that_was_not_put_aside_after_all_is_not_named_back(host: Ho
     ended = carry_out(host, made)
     assert ended.outcome == "rolled_back", ended.message()
     assert [machine.status for machine in host.machines.values()] == ["running", "running"]
+
+
+@pytest.mark.parametrize("count", [0, 1])
+def test_nothing_unproven_gets_traffic_by_the_service_s_name_where_nothing_served(host: Host, count: int) -> None:
+    def definition(version: str, replicas: int) -> dict[str, Any]:
+        return project(edge=EDGE, web=service(version, deploy={"replicas": replicas}, **{"x-rollout": PROXY}))
+
+    roll_out(host, definition("1", count))
+    for machine in host.of("web"):
+        host.stop(machine.id, 10)
+    made = plan_for(host, definition("2", 1), {})
+
+    def watch() -> None:
+        unproven = any(m.status == "running" and m.serving_since is None for m in host.of("web"))
+        assert not (unproven and "web" in host.named(ROUTE))
+
+    host.watchers.append(watch)
+    assert carry_out(host, made).outcome == "deployed"
+
+
+def test_a_bad_one_gets_no_traffic_by_the_service_s_name_on_the_way_back(host: Host) -> None:
+    def definition(version: str) -> dict[str, Any]:
+        return project(edge=EDGE, web=service(version, **{"x-rollout": PROXY}))
+
+    roll_out(host, definition("1"))
+    host.upstreams[ROUTE] = by_name = "server web:80 resolve;\n"
+    made = plan_for(host, definition("2"), {"web": [Script(healthy_after=None, stops_within=9.0)]})
+
+    def watch() -> None:
+        bad = any(m.status == "running" and m.serving_since is None for m in host.of("web"))
+        assert not (bad and host.named(ROUTE) == ["web"] and host.signals.ignored)
+
+    host.watchers.append(watch)
+    assert carry_out(host, made).outcome == "rolled_back"
+    assert host.upstreams[ROUTE] == by_name
+
+
+def test_the_way_back_keeps_the_order_that_rollback_config_asks_for(host: Host) -> None:
+    def definition(version: str) -> dict[str, Any]:
+        deploy = {"update_config": {"order": "stop-first"}, "rollback_config": {"order": "start-first"}}
+        return project(a=service(version, deploy=deploy), b=service(version))
+
+    roll_out(host, definition("1"))
+    host.done.clear()
+    roll_out(host, definition("2"), {"b": [NEVER_HEALTHY]})
+    assert host.done.index("start shop-a-1") < host.done.index("stop shop-a-2")
 
 
 def test_a_pause_leaves_the_services_before_it_with_whole_upstream_files(host: Host) -> None:
@@ -239,3 +298,27 @@ def test_a_pause_leaves_the_services_before_it_with_whole_upstream_files(host: H
     roll_out(host, definition("1"))
     assert roll_out(host, definition("2"), {"z": [NEVER_HEALTHY]}).outcome == "paused"
     assert host.named(ROUTE) == ["shop-web-2", "web"]
+
+
+def test_a_signal_is_heard_between_two_batches(host: Host) -> None:
+    roll_out(host, project(web=service("1", deploy=reacts("rollback", 2, delay="1h"))))
+    made = plan_for(host, project(web=service("2", deploy=reacts("rollback", 2, delay="1h"))), {})
+    begun = host.time
+
+    def signal_in_the_delay() -> None:
+        host.signals.pending = host.signals.pending or host.time > begun + 60
+
+    host.watchers.append(signal_in_the_delay)
+    ended = carry_out(host, made)
+    assert ended.outcome == "rolled_back"
+    assert ended.seconds < 600
+
+
+def test_what_is_bound_to_a_surplus_container_is_bound_to_another_one(host: Host) -> None:
+    roll_out(host, bound("1", "rollback", 2))
+    first = next(machine for machine in host.of("owner") if machine.number == 1)
+    host.stop(first.id, 10)
+    ended = roll_out(host, bound("1", "rollback", 1))
+    assert ended.failure is None, ended.message()
+    (owner,), (side,) = host.of("owner"), host.of("side")
+    assert side.bound_to == {owner.id}
