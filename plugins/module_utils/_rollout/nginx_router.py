@@ -24,6 +24,8 @@ from .spec import Project, Service
 # What nginx may take to answer a command, and to start workers after a reload. Seconds.
 _ANSWER = 30.0
 _RELOAD = 10.0
+# What a container of the proxy may take from its start until its nginx can be told by its title. Seconds.
+_STARTING = 5.0
 _ASK_AGAIN = 0.05
 # What a worker may take to learn a name's address: it asks as it starts, and Docker's DNS is on this host. Seconds.
 _NAME_KNOWN = 1.0
@@ -147,15 +149,24 @@ class NginxRouter:
         self._run(container, "-s", "reload", refused=f"nginx in {container.name} could not be reloaded")
 
     def _run(self, container: Container, *options: str, refused: str) -> str:
-        command = nginx.command(self._engine.processes(container.id))
-        if command is None:
-            raise ProxyError(f"{container.name} runs no nginx; x-rollout.proxy.service has to be one")
+        command = self._command(container)
         ended = self._engine.execute(container.id, Hook((*command, *options)), _ANSWER)
         if ended.exit_code is None:
             raise ProxyError(f"{refused}: it did not answer within {_ANSWER:.0f} s")
         if ended.exit_code:
             raise ProxyError(f"{refused}: {nginx.refusal(ended.output)}")
         return ended.output
+
+    def _command(self, container: Container) -> tuple[str, ...]:
+        """Give the nginx of a container as it was started. One that has just been started takes a moment to say."""
+        deadline = self._clock.now() + _STARTING
+        while True:
+            command = nginx.command(self._engine.processes(container.id))
+            if command is not None:
+                return command
+            if self._clock.now() >= deadline:
+                raise ProxyError(f"{container.name} runs no nginx; x-rollout.proxy.service has to be one")
+            self._clock.sleep(_ASK_AGAIN)
 
     def _workers(self, container_id: str) -> nginx.Workers:
         return nginx.workers(self._engine.processes(container_id))

@@ -221,9 +221,12 @@ class _Present:
         return result
 
     def _told(self, made: Plan, survey: Survey) -> dict[str, Any]:
-        result: dict[str, Any] = {"plan": report.lines(made)}
+        result: dict[str, Any] = {"plan": report.lines(made, survey.committed.timings)}
         if self._module._diff:
-            result["diff"] = [{"prepared": report.text(made)}, report.diff(made, survey.committed.services)]
+            result["diff"] = [
+                {"prepared": report.text(made, survey.committed.timings)},
+                report.diff(made, survey.committed.services),
+            ]
         return result
 
     def _warn(self, *warnings: str) -> None:

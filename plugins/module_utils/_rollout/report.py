@@ -12,10 +12,12 @@ import secrets
 from collections.abc import Mapping
 from typing import Any
 
-from . import core_yaml
+from . import core_yaml, duration
 from .changes import is_hidden
 from .plan import Plan, ServicePlan, short
+from .release import Timing
 
+_UNKNOWN: Mapping[str, Timing] = {}
 _PHRASES = {
     "none": "nothing to do",
     "wait": "waits for what runs already",
@@ -26,28 +28,41 @@ _PHRASES = {
 }
 
 
-def lines(plan: Plan) -> list[str]:
-    """One line for each service that something happens to, in the order in which it happens."""
-    told = [f"{step.service.name}: {_phrase(step)}" for step in plan.services if step.action != "none"]
+def lines(plan: Plan, timings: Mapping[str, Timing] = _UNKNOWN) -> list[str]:
+    """One line for each service that something happens to, in the order in which it happens.
+
+    `timings`: how long the services took the last time, by name.
+    """
+    told = [f"{step.service.name}: {_phrase(step, timings)}" for step in plan.services if step.action != "none"]
     told += [f"{container.service}: {container.name} is removed, an orphan" for container in plan.orphans]
     return told
 
 
-def text(plan: Plan) -> str:
+def text(plan: Plan, timings: Mapping[str, Timing] = _UNKNOWN) -> str:
     """The lines as one block, empty where nothing happens."""
-    return "".join(f"plan: {line}\n" for line in lines(plan))
+    return "".join(f"plan: {line}\n" for line in lines(plan, timings))
 
 
-def _phrase(step: ServicePlan) -> str:
+def _phrase(step: ServicePlan, timings: Mapping[str, Timing]) -> str:
+    reasons = "; ".join(step.reasons)
     if step.action == "create":
-        return f"{step.create} new ({'; '.join(step.reasons)})"
+        return f"{step.create} new ({reasons})"
     if step.action == "run":
-        return f"runs once, to success ({'; '.join(step.reasons)})"
+        return f"runs once, to success ({reasons})"
+    last = timings.get(step.service.name)
     if step.action == "update":
         old = ", ".join(container.name for container in step.retire)
-        manner = "is down from the old one's stop to the new one's gate" if step.interrupts else "stays up"
-        return f"{step.create} new, {step.order}, in place of {old}; {manner} ({'; '.join(step.reasons)})"
-    return f"{_PHRASES[step.action]} ({'; '.join(step.reasons)})"
+        return f"{step.create} new, {step.order}, in place of {old}; {_availability(step, last)} ({reasons})"
+    manner = f"; {_availability(step, last)}" if step.interrupts else ""
+    return f"{_PHRASES[step.action]}{manner} ({reasons})"
+
+
+def _availability(step: ServicePlan, last: Timing | None) -> str:
+    """Say whether the service is down for a while, and how long that, or all of it, took the last time."""
+    if not step.interrupts:
+        return f"stays up; took {duration.text(last.seconds)} last time" if last else "stays up"
+    known = f"; {duration.text(last.down)} last time" if last and last.down else ""
+    return f"is down from the old one's stop to the new one's gate{known}"
 
 
 def diff(plan: Plan, committed: Mapping[str, Any]) -> dict[str, str]:

@@ -196,7 +196,9 @@ class Rollout:
 
     def _commit(self) -> None:
         timings = {
-            name: Timing(record.seconds, record.down) for name, record in self._records.items() if record.step.create
+            name: Timing(record.seconds, record.down)
+            for name, record in self._records.items()
+            if record.step.replaces or record.step.restart
         }
         incomplete = frozenset(name for name, record in self._records.items() if record.kept)
         try:

@@ -19,6 +19,7 @@ import docker
 import pytest
 
 from . import debian
+from .containers import Containers
 from .project import Project, environment
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -141,6 +142,14 @@ def nginx(engine: docker.DockerClient, tmp_path_factory: pytest.TempPathFactory)
 def _present(engine: docker.DockerClient) -> str:
     there = {tag for image in engine.images.list() for tag in image.tags}
     return next((reference for reference in _NGINX if reference in there), "")
+
+
+@pytest.fixture
+def containers(engine: docker.DockerClient) -> Iterator[Containers]:
+    """Makes single containers; nothing of them is left on the engine."""
+    made = Containers(engine)
+    yield made
+    made.remove()
 
 
 @pytest.fixture

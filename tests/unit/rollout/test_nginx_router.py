@@ -30,6 +30,8 @@ class Proxies:
     reloads: bool = True
     # The call of this number finds no engine.
     gone_at: int = 0
+    # Until then the process has the title of a program that starts.
+    titled_at: float = 0.0
     time: float = 0.0
     calls: int = 0
     generation: dict[str, int] = field(default_factory=dict)
@@ -52,6 +54,8 @@ class Proxies:
 
     def processes(self, container_id: str) -> dict[int, str]:
         self._call()
+        if self.time < self.titled_at:
+            return {7: "nginx -g daemon off;"}
         worker = 100 + self.generation.get(container_id, 0)
         return {7: "nginx: master process nginx -g daemon off;", worker: "nginx: worker process"}
 
@@ -98,6 +102,18 @@ def test_wherever_the_engine_goes_away_the_file_of_before_is_back_and_the_engine
         with pytest.raises(EngineUnreachable):
             router(Proxies(gone_at=call), upstreams).switch(WEB, "server web-2:8000;\n")
         assert (upstreams / "web.conf").read_text() == "server web-1:8000;\n"
+
+
+def test_an_nginx_that_has_just_been_started_is_waited_for(upstreams: Path) -> None:
+    proxies = Proxies(titled_at=3.0)
+    router(proxies, upstreams).switch(WEB, "server web-1:8000; server web-2:8000;\n")
+    assert proxies.told == ["nginx-1"]
+
+
+def test_a_container_that_never_becomes_an_nginx_is_named(upstreams: Path) -> None:
+    with pytest.raises(ProxyError, match="nginx-1 runs no nginx"):
+        router(Proxies(titled_at=1000.0), upstreams).switch(WEB, "server web-2:8000;\n")
+    assert (upstreams / "web.conf").read_text() == "server web-1:8000;\n"
 
 
 def test_a_disk_that_takes_no_file_is_a_refusal(upstreams: Path, monkeypatch: pytest.MonkeyPatch) -> None:

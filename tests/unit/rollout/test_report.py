@@ -11,9 +11,10 @@ from typing import Any
 import pytest
 
 from ansible_collections.agentfleet.letta.plugins.module_utils._rollout import core_yaml, plan, report
+from ansible_collections.agentfleet.letta.plugins.module_utils._rollout.release import Timing
 
 from . import samples
-from .test_planner import DATA, made, migrated, running, stale
+from .test_planner import DATA, made, migrated, restarting_with_db, running, stale
 
 
 @pytest.mark.parametrize(
@@ -53,6 +54,28 @@ def test_what_replaces_no_container_is_one_line_too(action: str, line: str) -> N
     planned = made(samples.project(web={}), running())
     step = replace(planned.services[0], action=action, reasons=("why",))
     assert report.lines(replace(planned, services=(step,))) == [line]
+
+
+@pytest.mark.parametrize(
+    ("config", "timing", "manner"),
+    [
+        ({}, Timing(12.4, 0.0), "stays up; took 12 s last time"),
+        (DATA, Timing(20.0, 3.21), "is down from the old one's stop to the new one's gate; 3.2 s last time"),
+        # The last time it was not down, so that it says nothing of how long it is going to be.
+        (DATA, Timing(20.0, 0.0), "is down from the old one's stop to the new one's gate"),
+    ],
+)
+def test_how_long_it_took_the_last_time_is_told(config: dict[str, Any], timing: Timing, manner: str) -> None:
+    (line,) = report.lines(made(samples.project(web=config), stale()), {"web": timing})
+    assert f"in place of shop-web-1; {manner} (" in line
+
+
+def test_a_restart_of_the_only_container_says_that_it_is_down() -> None:
+    (_db, line) = report.lines(made(restarting_with_db(), stale("db"), running("web")), {"web": Timing(9.0, 4.0)})
+    assert line == (
+        "web: its containers restart where they stand; is down from the old one's stop to the new one's gate; "
+        "4.0 s last time (it restarts with db)"
+    )
 
 
 def test_a_one_shot_and_an_orphan_are_told_in_the_order_in_which_they_come() -> None:
