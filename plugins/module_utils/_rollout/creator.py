@@ -74,7 +74,7 @@ class Creator:
             known = record.before is None or container.id in record.before or container.id in record.created
             if not known:
                 record.created.append(container.id)
-                record.created_names.append(container.name)
+                record.created_names[container.id] = container.name
                 self.lifecycle.made.add(container.id)
         return after
 

@@ -275,14 +275,15 @@ class Rollout:
         )
 
     def _serving_of(self, failure: evidence.Failure, problems: list[str]) -> tuple[str, ...]:
-        """Name what serves in place of what failed, or of the whole project where no service is to blame."""
+        """Name what serves in place of what failed; of the whole project where it has nothing that could."""
         try:
             present = self.host.engine.containers(self.plan.project.name)
         except EngineError as error:
             problems.append(f"what serves now is not known: {error}")
             return ()
-        names = (c.name for c in present if c.serving and failure.service in ("", c.service))
-        return tuple(sorted(names))
+        serving = sorted((c for c in present if c.serving), key=lambda container: container.name)
+        its_own = tuple(container.name for container in serving if container.service == failure.service)
+        return its_own or tuple(container.name for container in serving)
 
     def _ended(
         self,
@@ -295,7 +296,8 @@ class Rollout:
     ) -> Outcome:
         records = self._records.values()
         tolerated = (
-            f"{each.sentence()}. The old container stays, as max_failure_ratio allows; the next run tries again"
+            f"{each.sentence()}. {'The old container stays' if record.kept else 'There are fewer containers now'}, as "
+            "max_failure_ratio allows; the next run tries again"
             for record in records
             if not record.failed
             for each in record.failures
@@ -316,7 +318,7 @@ class Rollout:
         record = self._records.get(step.service.name)
         return {
             **describe(step),
-            "new": record.created_names if record else [],
+            "new": list(record.created_names.values()) if record else [],
             "seconds": round(record.seconds, 2) if record else 0.0,
             "down": round(record.down, 2) if record else 0.0,
         }

@@ -196,6 +196,7 @@ class Updater:
             self.lifecycle.stop(container, failed=True)
             self.engine.remove(container.id)
             record.created.remove(container.id)
+            record.created_names.pop(container.id)
 
     def _leave(self, record: Record, containers: Sequence[Container]) -> None:
         """Take old containers out of traffic, wait until they have none, and stop them."""

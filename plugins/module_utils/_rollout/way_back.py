@@ -9,13 +9,13 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from . import gate
 from .clock import Clock
 from .creator import Creator
 from .engine import Engine
-from .errors import ComposeError, EngineError, EngineUnreachable
+from .errors import ComposeError, EngineError, EngineUnreachable, ProxyError
 from .evidence import Halt, Redact
 from .lifecycle import Lifecycle
 from .observe import Container
@@ -42,6 +42,8 @@ class WayBack:
     prover: Prover
     routing: Routing
     redact: Redact
+    # What came back and passed its gate, by id.
+    _back: list[tuple[ServicePlan, list[str]]] = field(default_factory=list)
 
     def undo_all(self, records: Sequence[Record], last: Record | None) -> list[str]:
         """Undo the records, given in the order in which they were made; gives what could not be put back.
@@ -60,9 +62,12 @@ class WayBack:
                 self._when_the_engine_is_there(functools.partial(self._undo_newest, unit, last))
             except (Halt, EngineError, ComposeError) as error:
                 name = unit[0].step.service.name
-                problems.append(f"{name}: {self.redact(str(error))}")
+                # A Halt names service and container itself.
+                lead = "" if isinstance(error, Halt) else f"{name}: "
+                problems.append(f"{lead}{self.redact(str(error))}")
                 given_up = name if unit[0].step.service.policy.back.failure_action == "pause" else ""
         problems += [] if given_up else self._restart_again(records)
+        problems += self._look_again()
         for step in self.plan.services:
             try:
                 self._point_tag_back(step)
@@ -74,6 +79,16 @@ class WayBack:
         """Give the old containers that are there, as they are now: what was to leave, and what was made again."""
         found = (self.engine.inspect(container.id) for container in (*record.step.retire, *record.again))
         return [container for container in found if container is not None]
+
+    def _look_again(self) -> list[str]:
+        """One that came back may have died while others were put back."""
+        problems = []
+        for step, ids in self._back:
+            try:
+                self.prover.prove(step, ids, 0.0)
+            except (Halt, EngineError) as error:
+                problems.append(self.redact(str(error)))
+        return problems
 
     def undo(self, unit: Sequence[Record]) -> None:
         """Put the services of one unit back, and forget what was done to them. Raises Halt or EngineError."""
@@ -87,17 +102,26 @@ class WayBack:
             self._let_old_serve(record)
         for record in reversed(unit):
             # The file of before may name the service itself, and so what failed, while that runs.
-            switched = self.routing.serve(record) if record.upstreams else ()
+            switched = self.routing.serve(record) if record.upstreams and record.created else ()
             if any(self._serves(container_id) for container_id in record.created):
                 self.routing.drain(record, switched, lambda: None)
             self._stop_new(record)
             for container_id in record.created:
                 self.engine.remove(container_id)
             record.created.clear()
-            self.routing.put_back(record)
+            record.created_names.clear()
+            self._put_upstreams_back(record)
             record.stopped.clear()
             record.started.clear()
             record.upstreams.clear()
+
+    def _put_upstreams_back(self, record: Record) -> None:
+        try:
+            self.routing.put_back(record)
+        except ProxyError as error:
+            # The old ones have the traffic: what is missing is the service's name behind theirs.
+            name = record.step.service.name
+            record.notes.append(f"{name}: its upstream file is not quite as it was before: {self.redact(str(error))}")
 
     def _undo_newest(self, unit: Sequence[Record], last: Record | None) -> None:
         for record in unit:
@@ -157,6 +181,7 @@ class WayBack:
         usual = (gate.patience(Policy(), container, record.step.service.one_shot) for container in served)
         ids = [container.id for container in served]
         self.prover.prove(record.step, ids, monitor, at_least=max(usual, default=0.0))
+        self._back.append((record.step, ids))
 
     def _remove_what_lost_its_owner(self, unit: Sequence[Record]) -> None:
         """What is bound to a container that is going to be made again can only be made again, too."""
