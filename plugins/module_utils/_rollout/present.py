@@ -6,8 +6,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -162,10 +163,9 @@ class _Present:
             config = survey.target.config
             if proven != set(made.project.services):
                 config = selection.in_force(config, before.config, proven)
-            store.commit(config, contents.of_release(before.contents, found, proven), timings)
-            # Last: what was not installed needs no way back.
-            if self._asked.definition is not None and self._install_is_due():
-                release.write_atomically(self._asked.installed, self._asked.definition, 0o640)
+            # Put in place last, but written first: a commit that fails leaves the record of before, which leads back.
+            with self._installing():
+                store.commit(config, contents.of_release(before.contents, found, proven), timings)
 
         return rollout.Rollout(
             plan=made,
@@ -273,6 +273,14 @@ class _Present:
         path = Path(self._module.tmpdir) / "compose.yaml"
         release.write_atomically(path, self._asked.definition, 0o600)
         return str(path)
+
+    @contextmanager
+    def _installing(self) -> Iterator[None]:
+        if self._asked.definition is None or not self._install_is_due():
+            yield
+            return
+        with release.staged(self._asked.installed, self._asked.definition, 0o640):
+            yield
 
     def _install_is_due(self) -> bool:
         if self._asked.definition is None:
