@@ -181,7 +181,7 @@ class Project:
         answer, _end = json.JSONDecoder().raw_decode(finished.stdout, found.end())
         return Result({**answer, "failed": found["status"] == "FAILED"}, finished.stdout + finished.stderr)
 
-    def deploy(self, services: dict[str, Any] | None = None, **arguments: Any) -> Result:
+    def deploy(self, services: dict[str, Any] | None = None, /, **arguments: Any) -> Result:
         """Roll out and see that it worked; with `services`, these are written first."""
         if services is not None:
             self.write(services)

@@ -106,7 +106,7 @@ def test_wherever_the_engine_goes_away_the_file_of_before_is_back_and_the_engine
 
 def test_an_nginx_that_has_just_been_started_is_waited_for(upstreams: Path) -> None:
     proxies = Proxies(titled_at=3.0)
-    router(proxies, upstreams).switch(WEB, "server web-2:8000;\n")
+    router(proxies, upstreams).switch(WEB, "server web-1:8000; server web-2:8000;\n")
     assert proxies.told == ["nginx-1"]
 
 
