@@ -140,7 +140,7 @@ class _Present:
                     brought.bring(coming)
                 except ImageError as error:
                     self._warn(*brought.put_back())
-                    return self._without_image(error, first, survey, began)
+                    return self._without_image(error, first, found, survey, began)
             made = survey.plan(found, self._problems)
             self._warn(*found.unread, *made.warnings)
             # Told before the commit, after which nothing differs.
@@ -180,6 +180,7 @@ class _Present:
             ),
             extras=rollout.Extras(
                 hooks_before=_hooks(before.services),
+                needs_before={name: frozenset(each.get("depends_on") or ()) for name, each in before.services.items()},
                 archives=inline_files.archives(mounted_files.of_project(made.project), found.values),
                 archives_before=inline_files.archives(
                     # Read without a problem when it was rolled out.
@@ -189,12 +190,19 @@ class _Present:
                 final_checks=self._asked.final_checks,
                 log_lines=self._asked.log_lines,
             ),
-            redact=evidence.redactor(redaction.secrets(made.project, found.values, self._module.warn)),
+            redact=self._redactor(made, found),
             commit=commit,
         )
 
-    def _without_image(self, error: ImageError, made: Plan, survey: Survey, began: float) -> dict[str, Any]:
+    def _redactor(self, made: Plan, found: Contents) -> evidence.Redact:
+        return evidence.redactor(redaction.secrets(made.project, found.values, self._module.warn))
+
+    def _without_image(
+        self, error: ImageError, made: Plan, found: Contents, survey: Survey, began: float
+    ) -> dict[str, Any]:
         """Say that an image cannot be had, and what serves without it."""
+        # What a build says holds its arguments.
+        words = self._redactor(made, found)(str(error))
         present = survey.engine.containers(made.project.name)
         return {
             **self._told(made, survey),
@@ -203,7 +211,7 @@ class _Present:
                     outcome="rolled_back",
                     services=tuple(outcome.describe(step) for step in made.services),
                     seconds=self._clock.now() - began,
-                    failure=evidence.Failure(error.service, "", error.reason, str(error)),
+                    failure=evidence.Failure(error.service, "", error.reason, words),
                     serving=tuple(sorted(c.name for c in present if c.serving and c.service == error.service)),
                     acted=False,
                 )

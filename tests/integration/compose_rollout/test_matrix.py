@@ -17,7 +17,8 @@ from typing import Any
 
 import pytest
 
-from .project import Event, Project, Result, healthcheck, running_counts, service
+from .front import Site, front
+from .project import Event, Project, Result, healthcheck, running_counts, service, wait_for
 
 GOOD = "touch /tmp/ready; sleep 1000"
 
@@ -229,3 +230,67 @@ def test_what_cannot_begin_touches_nothing(project: Project, setting: Setting, c
 
     assert [event for event in events if not event.action.startswith("exec_")] == []
     assert project.objects() == before
+
+
+# Stands before nginx in its container: refuses a configuration by the rule in /rules, in nginx's manner.
+PICKY_NGINX = """\
+#!/bin/sh
+case " $* " in
+  *" -t "* | *" -T "*)
+    text=
+    while IFS= read -r line; do text="$text $line"; done < /etc/nginx/upstreams/web.conf
+    . /rules/refuse
+    ;;
+esac
+# By its name alone, which is then what nginx goes by, and what it is called by again.
+PATH=/usr/sbin
+exec nginx "$@"
+"""
+REFUSE = "{ echo 'nginx: [emerg] no cheese in /etc/nginx/upstreams/web.conf:2' >&2; exit 1; }"
+SERVER = "mkdir /www; echo $CASE > /www/index.html; httpd -p 8000 -h /www; touch /tmp/ready; sleep 1000"
+
+
+def test_a_proxy_that_refuses_the_new_one_keeps_the_old_one(
+    new_project: Callable[[Path], AbstractContextManager[Project]], tmp_path: Path, setting: Setting, nginx: str
+):
+    def services(project: Project, case: str) -> dict[str, Any]:
+        route = {"service": "nginx", "upstream": "web", "port": 8000}
+        web = setting.web(project.name, SERVER, environment={"CASE": case}, **{"x-rollout": {"proxy": route}})
+        proxy = front(nginx)
+        proxy["volumes"] = [*proxy["volumes"], "./nginx:/usr/local/bin/nginx:ro", "./rules:/rules:ro"]
+        return {"web": web, "nginx": proxy}
+
+    with new_project(tmp_path) as project:
+        site = Site(project)
+        rule = project.directory / "rules" / "refuse"
+        rule.parent.mkdir()
+        rule.touch()
+        (project.directory / "nginx").write_text(PICKY_NGINX, encoding="utf-8")
+        (project.directory / "nginx").chmod(0o755)
+        site.write(services(project, "old"))
+        project.deploy()
+        (address,) = site.addresses()
+        wait_for("the old one answers", lambda: site.ask(address) == "old\n")
+        before, old, upstream = project.ids("web"), states(project), site.read()
+        if setting.order == "recreate":
+            # Old and new have one name, so it is the file of the time in between that is refused.
+            rule.write_text(f'case "$text" in *" backup"*) ;; *) {REFUSE} ;; esac\n', encoding="utf-8")
+        else:
+            name = f"{project.name}-web-{setting.replicas + 1}:"
+            rule.write_text(f'case "$text" in *"{name}"*) {REFUSE} ;; esac\n', encoding="utf-8")
+        project.write(services(project, "new"))
+
+        with project.events() as events:
+            result = project.roll_out()
+
+        serving = [name for name in old if "-nginx-" not in name]
+        assert_said(result, Failure(("proxy",), ("no cheese",)), serving)
+        assert result["outcome"] == "rolled_back", result["problems"]
+        assert result["problems"] == []
+        assert states(project) == old
+        if setting.order != "stop_first":
+            # Where the proxy refused before anything was stopped, nothing was.
+            assert project.ids("web") == before
+        assert_counts(setting, events)
+        assert site.read() == upstream
+        assert site.ask(address) == "old\n"

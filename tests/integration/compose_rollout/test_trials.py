@@ -32,12 +32,13 @@ Findings 11 and 22 are about pruning and live progress, not about updates.
 from __future__ import annotations
 
 import secrets
+import socket
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from .project import Project, becomes_healthy, docker_that, first, running_counts, service
+from .project import PATIENCE, Project, becomes_healthy, docker_that, first, running_counts, service
 
 
 def level(number: int, **keys: Any) -> dict[str, Any]:
@@ -154,7 +155,8 @@ def test_on_the_way_back_a_port_and_a_folder_have_one_owner_at_a_time(project: P
     assert result["problems"] == []
     assert project.ids().keys() == before.keys() == project.all_ids()
     assert max(running_counts(events, "web", 1)) == 1
-    assert project.containers("web")[0].exec_run(["nc", "-z", "127.0.0.1", "8000"]).exit_code == 0
+    with socket.create_connection(("127.0.0.1", free_port), timeout=PATIENCE):
+        pass
 
 
 @pytest.mark.every_compose
@@ -286,6 +288,7 @@ def test_a_sidecar_is_bound_to_the_new_container_also_where_its_name_sorts_befor
     assert len(before) == 4
     assert old not in before
     project.compose("up", "--detach")
+    assert project.deploy()["changed"] is False
     assert project.ids() == before
 
 
