@@ -112,9 +112,9 @@ class Creator:
 
     def _put_aside(self, record: Record) -> None:
         """Compose binds others to the first container by name, so the old ones get names that sort last."""
+        done = {container.id for container in (*record.renamed, *record.removed, *record.kept)}
         for container in record.step.retire:
-            there = container not in (*record.renamed, *record.removed, *record.kept)
-            if there and not container.name.startswith(_ASIDE):
+            if container.id not in done and not container.name.startswith(_ASIDE):
                 # Entered first: the engine may do it and not say so.
                 record.renamed.append(container)
                 self.engine.rename(container.id, f"{_ASIDE}{container.name}")

@@ -40,6 +40,8 @@ class ServicePlan:
     image_id: str | None
     restart: tuple[Container, ...] = ()
     inexact: tuple[str, ...] = ()
+    # Services whose containers are bound to this one's.
+    followers: tuple[str, ...] = ()
 
     @property
     def replaces(self) -> bool:

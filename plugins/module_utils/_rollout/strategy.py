@@ -43,9 +43,8 @@ def order_of(
         # A link leads to a container by its name, which the new one has only when the old one is gone.
         why = [*exclusive, *(f"{name} has a link to it" for name in linked)]
         return "recreate", (f"the old one is removed first: {'; '.join(why)}",)
-    followers = [other.name for other in project.services.values() if service.name in other.bound_to]
-    if followers:
-        return "stop_first", (f"the old one stops first: {', '.join(followers)} bound to it",)
+    if step.followers:
+        return "stop_first", (f"the old one stops first: {', '.join(step.followers)} bound to it",)
     if policy.order == "stop_first":
         return "stop_first", ("stop_first was asked for",)
     if exclusive:

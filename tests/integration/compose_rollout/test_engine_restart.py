@@ -27,9 +27,11 @@ def own_engine() -> Iterator[OwnEngine]:
     # The path of a socket may have 107 characters; pytest's folders use them up.
     with tempfile.TemporaryDirectory(prefix="engine-") as folder:
         engine = OwnEngine(Path(folder))
-        engine.start()
-        yield engine
-        engine.end(signal.SIGTERM)
+        try:
+            engine.start()
+            yield engine
+        finally:
+            engine.end(signal.SIGTERM)
 
 
 @pytest.fixture
@@ -41,7 +43,7 @@ def apart(project: Project, own_engine: OwnEngine, cache: Path) -> Iterator[Proj
         project, engine=client, environment={**project.environment, "DOCKER_HOST": own_engine.address}
     )
     yield made
-    made.remove()
+    # What it has goes with it.
     client.close()
 
 

@@ -288,6 +288,7 @@ def test_a_sidecar_is_bound_to_the_new_container_also_where_its_name_sorts_befor
     assert len(before) == 4
     assert old not in before
     project.compose("up", "--detach")
+    assert project.deploy()["changed"] is False
     assert project.ids() == before
 
 

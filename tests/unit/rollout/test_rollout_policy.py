@@ -168,7 +168,8 @@ def test_on_the_way_back_a_hook_that_fails_is_told_and_stops_nothing() -> None:
     broken = Script(healthy_after=None, fails_hook="farewell")
     outcome = after(host, project(web=checked("2", pre_stop=[{"command": ["farewell"]}])), web=[broken])
     assert running(host, "web") == ["shop-web-1"]
-    assert "its pre_stop hook `farewell` exited with code 1" in "; ".join(outcome.problems)
+    assert outcome.outcome == "rolled_back"
+    assert "its pre_stop hook `farewell` exited with code 1" in "; ".join(outcome.notes)
 
 
 def test_a_canary_is_watched_before_the_others_come() -> None:
@@ -278,6 +279,19 @@ def test_a_fixed_name_is_made_again_from_what_was_committed() -> None:
     assert after(host, project(web=checked("2", container_name="web")), web=[CRASHES, GOOD]).outcome == "rolled_back"
     (again,) = host.of("web")
     assert (again.name, again.config_hash, again.status) == ("web", old.config_hash, "running")
+
+
+def test_what_is_bound_to_a_fixed_name_that_fails_is_made_again_with_it() -> None:
+    def named(version: str) -> dict[str, Any]:
+        definition = sidecar(version)
+        definition["services"]["app"]["container_name"] = "app"
+        return definition
+
+    host = hosted(named("1"))
+    assert after(host, named("2"), app=[CRASHES, GOOD]).outcome == "rolled_back"
+    (app,), (side,) = host.of("app"), host.of("side")
+    assert side.bound_to == {app.id}
+    assert (app.status, side.status) == ("running", "running")
 
 
 # What a run leaves behind
