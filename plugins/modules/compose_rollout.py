@@ -254,6 +254,8 @@ EXAMPLES = r"""
     files: [compose.yaml, compose.production.yaml]
     services: [web]
 
+# nginx.conf has an upstream block with `zone web 256k;` and `include /etc/nginx/upstreams/web.conf;`, and the directory
+# upstreams is there.
 - name: A service behind nginx that loses no request while it is updated
   agentfleet.letta.compose_rollout:
     project_src: /srv/shop
