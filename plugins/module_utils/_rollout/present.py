@@ -91,7 +91,7 @@ class _Present:
         self._connecting = connecting
         self._interrupts = interrupts
         self._clock = MonotonicClock()
-        self._commands = Commands(module)
+        self._commands = Commands()
         # All that is wrong before anything is changed, so that it is told at once.
         self._problems = Problems()
         self._asked = request.read(module.params, module.check_mode, self._problems)
