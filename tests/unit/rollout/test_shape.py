@@ -11,7 +11,7 @@ import re
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from ansible_collections.agentfleet.letta.plugins.module_utils._rollout import core_yaml, spec
@@ -76,7 +76,6 @@ def _mutated(draw: st.DrawFn) -> Any:
     return data
 
 
-@settings(deadline=None)
 @given(_mutated())
 def test_a_project_is_read_or_refused_in_words(data: Any) -> None:
     with contextlib.suppress(SpecError):
