@@ -269,10 +269,10 @@ def test_a_changed_file_of_a_service_that_does_not_run_is_no_change() -> None:
     assert planned.services[0].action == "create"
 
 
-def test_only_the_selected_services_and_what_they_need_are_planned() -> None:
-    project = samples.project(db={}, web={"depends_on": {"db": {"condition": "service_started"}}}, other={})
-    planned = made(project, stale("db"), stale("web"), stale("other"), facts={"selected": frozenset(["web"])})
-    assert {s.service.name: s.action for s in planned.services} == {"db": "update", "web": "update", "other": "none"}
+def test_only_the_selected_services_are_planned() -> None:
+    project = samples.project(web={}, other={})
+    planned = made(project, stale("web"), stale("other"), facts={"selected": frozenset(["web"])})
+    assert {s.service.name: s.action for s in planned.services} == {"web": "update", "other": "none"}
 
 
 def routed() -> spec.Project:
