@@ -61,7 +61,7 @@ def _places(value: Any) -> list[tuple[Any, Any]]:
 def _mutated(draw: st.DrawFn) -> Any:
     """A recorded project with some values replaced, taken out, or put in."""
     data = copy.deepcopy(draw(st.sampled_from(_RECORDED)))
-    for _ in range(draw(st.integers(1, 3))):
+    for _time in range(draw(st.integers(1, 3))):
         places = _places(data)
         if not places:
             break
