@@ -22,7 +22,7 @@ from types import ModuleType
 from typing import Any
 
 from . import bad_version, nothing_to_do, plot, replacement, return_time, tables
-from .bench import CACHE, ROOT, conditions, opened
+from .bench import CACHE, ROOT, conditions, opened, versions
 
 ROWS: dict[str, ModuleType] = {
     module.__name__.rpartition(".")[2]: module for module in (replacement, return_time, nothing_to_do, bad_version)
@@ -50,9 +50,10 @@ def main() -> int:
     folder.mkdir(parents=True, exist_ok=True)
     reached = True
     with opened() as bench:
+        present = versions(bench)
         for name in options.rows or ROWS:
             began, row = time.monotonic(), ROWS[name]
-            measured = {"conditions": conditions(bench, options.runs), **row.measure(bench, options.runs)}
+            measured = {"conditions": conditions(present, options.runs), **row.measure(bench, options.runs)}
             measured["targets"] = row.targets(measured["summary"])
             results = _written(folder, name, measured)
             print(f"\n{tables.of(results, name)}\n\n{name} took {time.monotonic() - began:.0f} s\n", flush=True)

@@ -69,7 +69,7 @@ def opened() -> Iterator[Bench]:
         engine.close()
 
 
-def conditions(bench: Bench, runs: int) -> dict[str, Any]:
+def conditions(versions: dict[str, str], runs: int) -> dict[str, Any]:
     """Say when, on what and with which versions a row is measured; before it is."""
     return {
         "date": datetime.now(timezone.utc).strftime("%Y-%m-%d %H:%M UTC"),
@@ -77,18 +77,23 @@ def conditions(bench: Bench, runs: int) -> dict[str, Any]:
         "cores": len(os.sched_getaffinity(0)),
         "processor": _processor(),
         "load_before": round(os.getloadavg()[0], 2),
-        "versions": {
-            "agentfleet.letta": str(_yaml(ROOT / "galaxy.yml")["version"]),
-            "commit": _output("git", "-C", str(ROOT), "describe", "--always", "--dirty", "--abbrev=12"),
-            "engine": str(bench.engine.version()["Version"]),
-            "compose": _output("docker", "compose", "version", "--short"),
-            "nginx": _nginx(bench),
-            "ansible-core": metadata.version("ansible-core"),
-            "community.docker": _community_docker(),
-            "docker SDK": metadata.version("docker"),
-            "python": platform.python_version(),
-            "kernel": platform.release(),
-        },
+        "versions": versions,
+    }
+
+
+def versions(bench: Bench) -> dict[str, str]:
+    """Give the versions of all that takes part; before results are written, which change the checkout."""
+    return {
+        "agentfleet.letta": str(_yaml(ROOT / "galaxy.yml")["version"]),
+        "commit": _output("git", "-C", str(ROOT), "describe", "--always", "--dirty", "--abbrev=12"),
+        "engine": str(bench.engine.version()["Version"]),
+        "compose": _output("docker", "compose", "version", "--short"),
+        "nginx": _nginx(bench),
+        "ansible-core": metadata.version("ansible-core"),
+        "community.docker": _community_docker(),
+        "docker SDK": metadata.version("docker"),
+        "python": platform.python_version(),
+        "kernel": platform.release(),
     }
 
 

@@ -16,7 +16,7 @@ from typing import Any
 from xml.sax.saxutils import escape
 
 WIDTH = 860
-_LEFT, _RIGHT = 300, 40
+_LEFT, _RIGHT = 330, 40
 _LINE = 24
 _HEAD, _FOOT = 40, 34
 _OURS = "compose_rollout"

@@ -4,7 +4,7 @@
 """Row `replacement`: what clients see while both containers of a site are replaced by a new version.
 
 Each tool works on a site of its own, in turns; sites that wait are paused. The two other tools, which recreate
-containers, are measured in both set-ups that are published for them; compose_rollout in its own, and in `dns` too.
+containers, are measured in both set-ups that leave nginx alone; compose_rollout in its own, and in `dns` too.
 """
 
 from __future__ import annotations

@@ -13,7 +13,7 @@ from typing import Any
 _HIDDEN = ("environment", "labels", "command", "entrypoint", "build", "healthcheck.test")
 # They say how a container is replaced and how many there are, nothing about what one is.
 _NO_PART_OF_A_CONTAINER = ("x-rollout", "scale")
-_NO_PART_OF_A_CONTAINER_IN_DEPLOY = ("replicas", "update_config", "rollback_config")
+_NO_PART_OF_A_CONTAINER_IN_DEPLOY = ("replicas",)
 
 
 def changed_keys(before: Mapping[str, Any], after: Mapping[str, Any]) -> tuple[str, ...]:
@@ -32,7 +32,17 @@ def _about_a_container(config: Mapping[str, Any]) -> dict[str, Any]:
     kept = {key: value for key, value in config.items() if key not in (*_NO_PART_OF_A_CONTAINER, "deploy")}
     deploy = config.get("deploy") or {}
     about = {key: value for key, value in deploy.items() if key not in _NO_PART_OF_A_CONTAINER_IN_DEPLOY}
+    for section in ("configs", "secrets"):
+        if kept.get(section):
+            kept[section] = [_with_mode(reference) for reference in kept[section]]
     return {**kept, "deploy": about} if about else kept
+
+
+def _with_mode(reference: Any) -> Any:
+    """A mode is a number with Compose 2.26 (288), and text with 2.40 ("0440")."""
+    if not isinstance(reference, Mapping) or not isinstance(reference.get("mode"), int):
+        return reference
+    return {**reference, "mode": f"{reference['mode']:04o}"}
 
 
 def _compare(path: str, before: Any, after: Any, changes: list[str]) -> None:

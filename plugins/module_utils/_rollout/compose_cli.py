@@ -36,8 +36,11 @@ class Compose(Protocol):
     def declared_services(self) -> set[str]:
         """Give the names of all services in the project's files, those of inactive profiles too."""
 
-    def hashes(self, config: str) -> dict[str, str]:
-        """Give each service's configuration hash as Compose labels containers with it."""
+    def hashes(self, config: str, *, as_it_stands: bool = False) -> dict[str, str]:
+        """Give each service's configuration hash as Compose labels containers with it.
+
+        `as_it_stands`: nothing is added to what is normalised already, and other containers may be named by their ids.
+        """
 
     def create(self, service: str, counts: Mapping[str, int]) -> None:
         """Create containers of one service until there are `counts[service]`, and start none."""
@@ -79,10 +82,11 @@ class ComposeCli:
     def declared_services(self) -> set[str]:
         return set(self._compose([*self._project(self.files), "--profile", "*"], "config", "--services").split())
 
-    def hashes(self, config: str) -> dict[str, str]:
+    def hashes(self, config: str, *, as_it_stands: bool = False) -> dict[str, str]:
         # Hashed from the normalised file: from the project's own files `config --hash` forgets env_file
         # (https://github.com/docker/compose/issues/14001), and so differs from the label of every such container.
-        lines = self._config_of("normalised.yaml", config, "--hash", "*").splitlines()
+        options = ("--no-normalize", "--no-consistency") if as_it_stands else ()
+        lines = self._config_of("normalised.yaml", config, *options, "--hash", "*").splitlines()
         return dict(line.split(" ", 1) for line in lines if " " in line)
 
     def variables(self, names: Sequence[str]) -> dict[str, str]:

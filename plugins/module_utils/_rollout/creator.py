@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 from . import evidence
 from .compose_cli import Compose
+from .dependency_order import all_needed
 from .engine import Engine
 from .errors import EngineError
 from .evidence import Halt
@@ -38,6 +39,8 @@ class Creator:
     lifecycle: Lifecycle
     archives: Mapping[str, bytes]
     archives_before: Mapping[str, bytes]
+    # What each service of the committed configuration needs directly: Compose counts by that when it makes it again.
+    needs_before: Mapping[str, frozenset[str]]
 
     def create(self, record: Record, count: int, owners: Iterable[Record]) -> list[str]:
         """Create `count` more containers of the record's service and start none; gives their ids.
@@ -46,7 +49,7 @@ class Creator:
         """
         for owner in owners:
             self._put_aside(owner)
-        new = self._create(record, count, self.compose)
+        new = self._create(record, count, self.compose, self.plan.project.dependencies(record.step.service.name))
         service = record.step.service
         self._deliver(service.name, new, self.archives)
         for container in new:
@@ -59,7 +62,8 @@ class Creator:
         """Create what `record.removed` was, from the committed configuration; gives the ids."""
         if self.compose_before is None:
             raise EngineError("there is no committed configuration to make it again from")
-        again = self._create(record, len(record.removed), self.compose_before)
+        needed = all_needed(self.needs_before, record.step.service.name)
+        again = self._create(record, len(record.removed), self.compose_before, needed)
         self._deliver(record.step.service.name, again, self.archives_before)
         return [container.id for container in again]
 
@@ -70,24 +74,29 @@ class Creator:
             known = record.before is None or container.id in record.before or container.id in record.created
             if not known:
                 record.created.append(container.id)
-                record.created_names.append(container.name)
+                record.created_names[container.id] = container.name
                 self.lifecycle.made.add(container.id)
         return after
 
     def name_back(self, record: Record) -> None:
         """Give the containers that were put aside their names again."""
         for container in record.renamed:
-            self.engine.rename(container.id, container.name)
+            found = self.engine.inspect(container.id)
+            # The engine refuses to give a container the name that it has.
+            if found is not None and found.name != container.name:
+                self.engine.rename(container.id, container.name)
         record.renamed.clear()
 
-    def _create(self, record: Record, count: int, compose: Compose) -> list[Container]:
+    def _create(self, record: Record, count: int, compose: Compose, needed: Iterable[str]) -> list[Container]:
         project, service = self.plan.project, record.step.service
         before = {container.id: container for container in self.engine.containers(project.name)}
-        counts = {name: _count(before.values(), name) for name in project.dependencies(service.name)}
+        counts = {name: _count(before.values(), name) for name in needed}
         counts[service.name] = _count(before.values(), service.name) + count
         record.before = frozenset(before)
         compose.create(service.name, counts)
         after = self.enter_created(record)
+        # Its result is known: what comes from now on is others', or was made again on the way back.
+        record.before = None
         new = [container for container in after.values() if container.id not in before]
         touched = [c.name for c in before.values() if c.id not in after or after[c.id].running != c.running]
         touched += [container.name for container in new if container.service != service.name]
@@ -103,10 +112,10 @@ class Creator:
 
     def _put_aside(self, record: Record) -> None:
         """Compose binds others to the first container by name, so the old ones get names that sort last."""
+        done = {container.id for container in (*record.renamed, *record.removed, *record.kept)}
         for container in record.step.retire:
-            there = container not in record.renamed and container not in record.removed
-            if there and not container.name.startswith(_ASIDE):
-                # Entered first: a name that is its own already is given back without harm.
+            if container.id not in done and not container.name.startswith(_ASIDE):
+                # Entered first: the engine may do it and not say so.
                 record.renamed.append(container)
                 self.engine.rename(container.id, f"{_ASIDE}{container.name}")
 

@@ -11,6 +11,18 @@ from collections.abc import Mapping, Set
 from .errors import Problems
 
 
+def all_needed(needs: Mapping[str, Set[str]], service: str) -> set[str]:
+    """Give all that a service needs, directly or not. Names that are no service need nothing and are left out."""
+    found: set[str] = set()
+    pending = list(needs.get(service, ()))
+    while pending:
+        name = pending.pop()
+        if name not in found and name in needs:
+            found.add(name)
+            pending.extend(needs[name])
+    return found
+
+
 def dependency_order(needs: Mapping[str, Set[str]], routed_by: Mapping[str, Set[str]], problems: Problems) -> list[str]:
     """Give the services in order; alphabetical where neither has to wait for the other.
 

@@ -217,15 +217,12 @@ class _OutputReader(threading.Thread):
         self._api = api
         self._execution = execution
         self._output: collections.deque[bytes] = collections.deque(maxlen=_KEPT_READS)
-        self._reads = 0
         self._error: Exception | None = None
         self.start()
 
     def run(self) -> None:
         try:
-            for piece in self._api.exec_start(self._execution, stream=True):
-                self._output.append(piece)
-                self._reads += 1
+            self._output.extend(self._api.exec_start(self._execution, stream=True))
         except (docker.errors.DockerException, requests.RequestException, OSError) as error:
             self._error = error
 
@@ -234,11 +231,8 @@ class _OutputReader(threading.Thread):
             raise self._error
 
     def rest(self) -> str:
-        """Give the output, once it has ended or nothing more comes. What is left in the background may never end it."""
-        seen, deadline = -1, time.monotonic() + _REST
-        while self.is_alive() and seen < self._reads and time.monotonic() < deadline:
-            seen = self._reads
-            self.join(_ASK_AGAIN)
+        """Give the output, once it has ended. What the command left in the background may never end it."""
+        self.join(_REST)
         return b"".join(list(self._output)).decode("utf-8", "replace")
 
 

@@ -27,7 +27,7 @@ _URL_PASSWORD = re.compile(r"://[^/:@\s]*:([^/@\s]+)@")
 class Failure:
     """Why a rollout stopped.
 
-    `reason` is one of pull, create, exited, restarting, oom, unhealthy, timeout, check, hook, proxy, commit,
+    `reason` is one of pull, build, create, exited, restarting, oom, unhealthy, timeout, check, hook, proxy, commit,
     interrupted. `check` holds what the last failing check asked, and what came back.
     """
 

@@ -55,3 +55,8 @@ def exclusive(config: Mapping[str, Any], shared: frozenset[str]) -> tuple[str, .
 
 def _is_shared_namespace(value: str) -> bool:
     return value == "host" or value.startswith(("service:", "container:"))
+
+
+def linked_services(config: Mapping[str, Any]) -> frozenset[str]:
+    """Give the services to whose containers Compose links this one's by name."""
+    return frozenset(str(link).partition(":")[0] for link in config.get("links") or ())

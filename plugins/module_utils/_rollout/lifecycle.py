@@ -42,9 +42,11 @@ class Lifecycle:
     hooks_before: Mapping[str, Hooks]
     policies: Mapping[str, Policy]
     made: set[str] = field(default_factory=set)
-    # On the way back a hook that fails is told, and stops nothing.
+    # On the way back a hook that fails is told, and stops nothing: that an old one is not right is a problem, that one
+    # which goes took no leave is not.
     forgiving: bool = False
     problems: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
 
     def start(self, container: Container) -> None:
         """Start a container and run its post_start hooks; Halt when the engine or a hook refuses."""
@@ -55,13 +57,16 @@ class Lifecycle:
                 evidence.of_container(container, "create", f"could not be started: {error}", (), self.redact)
             ) from error
         for hook in self._of(container).post_start:
-            self._run(container, "post_start", hook)
+            self._run(container, "post_start", hook, self.problems if self.forgiving else None)
 
-    def stop(self, container: Container) -> None:
-        """Run its pre_stop hooks and stop a container for good: nothing but a start by us brings it back."""
+    def stop(self, container: Container, failed: bool = False) -> None:
+        """Run its pre_stop hooks and stop a container for good: nothing but a start by us brings it back.
+
+        Of one that has `failed` no more is expected: a hook that fails, too, is told.
+        """
         if container.status == "running":
             for hook in self._of(container).pre_stop:
-                self._run(container, "pre_stop", hook)
+                self._run(container, "pre_stop", hook, self.notes if failed or self.forgiving else None)
         # With `always` it would come back when the engine restarts before the commit.
         try:
             self.engine.set_restart_policy(container.id, ("no", 0))
@@ -84,7 +89,8 @@ class Lifecycle:
         hooks = self.hooks if container.id in self.made else self.hooks_before
         return hooks.get(container.service, _NO_HOOKS)
 
-    def _run(self, container: Container, name: str, hook: Hook) -> None:
+    def _run(self, container: Container, name: str, hook: Hook, told: list[str] | None) -> None:
+        """Run one hook; a failure is entered in `told`, and is a Halt where there is none."""
         timeout = gate.patience(self.policies.get(container.service, Policy()), container, one_shot=False)
         command = " ".join(hook.command)
         try:
@@ -104,6 +110,6 @@ class Lifecycle:
             )
             detail = f"its {name} hook `{command}` {ended}{': ' + words[-1][:200] if words else ''}"
         failure = evidence.of_container(container, "hook", detail, (), self.redact)
-        if not self.forgiving:
+        if told is None:
             raise Halt(failure)
-        self.problems.append(failure.sentence())
+        told.append(failure.sentence())

@@ -40,6 +40,8 @@ class ServicePlan:
     image_id: str | None
     restart: tuple[Container, ...] = ()
     inexact: tuple[str, ...] = ()
+    # Services whose containers are bound to this one's.
+    followers: tuple[str, ...] = ()
 
     @property
     def replaces(self) -> bool:
@@ -79,17 +81,15 @@ class Facts:
     """What a plan is made from, beside the project and its containers.
 
     `hashes`: Compose's configuration hash by service; `images`: image id by reference, None where the engine has
-    none (it will be pulled); `committed`: the services' normalised configuration at the last commit, and
-    `committed_hashes` their hashes; `changed_files`: by service, why the files that its containers see differ from
-    those of the last commit; `upstreams`: the content of each route's upstream file, None where there is none;
-    `selected`: the services that are rolled out, None for all of them; `cut_off`: the containers that are bound to one
-    that is gone, by id.
+    none (it will be pulled); `committed`: the services' normalised configuration at the last commit; `changed_files`:
+    by service, why the files that its containers see differ from those of the last commit; `upstreams`: the content
+    of each route's upstream file, None where there is none; `selected`: the services that are rolled out, None for all
+    of them; `cut_off`: the containers that are bound to one that is gone, by id.
     """
 
     hashes: Mapping[str, str]
     images: Mapping[str, str | None]
     committed: Mapping[str, Any] = field(default_factory=dict)
-    committed_hashes: Mapping[str, str] = field(default_factory=dict)
     changed_files: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     upstreams: Mapping[Route, str | None] = field(default_factory=dict)
     selected: frozenset[str] | None = None

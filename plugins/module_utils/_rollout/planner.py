@@ -98,8 +98,8 @@ def _warnings(steps: Sequence[ServicePlan], strays: Sequence[Container]) -> tupl
         warnings += [f"{step.service.name}: rollback: inexact, {change}" for change in step.inexact]
         if step.order == "recreate":
             warnings.append(
-                f"{step.service.name}: rollback: inexact, a container with a fixed container_name is made again from "
-                "its recorded configuration and image, without what it wrote outside its volumes"
+                f"{step.service.name}: rollback: inexact, what is removed first is made again from its "
+                "recorded configuration and image, without what it wrote outside its volumes"
             )
         if step.action == "run":
             warnings.append(f"{step.service.name}: rollback: inexact, what a one-shot did is not undone")

@@ -60,7 +60,6 @@ class WayBack:
     delay: float = 0.0
     monitor: float = 0.0
     failure_action: str = "continue"
-    max_failure_ratio: float = 0.0
     order: str | None = None
 
 

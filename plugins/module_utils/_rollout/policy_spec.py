@@ -63,12 +63,14 @@ def _swarm_s(deploy: Mapping[str, Any], key: str, where: str, problems: Problems
 
 def _way_back(fields: Fields) -> WayBack:
     default = WayBack()
+    if fields.ratio("max_failure_ratio"):
+        # A way back on which anything fails is told as one: there is nothing behind it.
+        fields.refuse("max_failure_ratio", "0")
     return WayBack(
         parallelism=_first(_parallelism(fields), default.parallelism),
         delay=_first(fields.seconds("delay"), default.delay),
         monitor=_first(fields.seconds("monitor"), default.monitor),
         failure_action=_first(fields.choice("failure_action", ("pause", "continue")), default.failure_action),
-        max_failure_ratio=_first(fields.ratio("max_failure_ratio"), default.max_failure_ratio),
         order=_order(fields),
     )
 

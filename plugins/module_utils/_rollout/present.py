@@ -6,8 +6,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -90,7 +91,7 @@ class _Present:
         self._connecting = connecting
         self._interrupts = interrupts
         self._clock = MonotonicClock()
-        self._commands = Commands(module)
+        self._commands = Commands()
         # All that is wrong before anything is changed, so that it is told at once.
         self._problems = Problems()
         self._asked = request.read(module.params, module.check_mode, self._problems)
@@ -140,7 +141,7 @@ class _Present:
                     brought.bring(coming)
                 except ImageError as error:
                     self._warn(*brought.put_back())
-                    return self._without_image(error, first, survey, began)
+                    return self._without_image(error, first, found, survey, began)
             made = survey.plan(found, self._problems)
             self._warn(*found.unread, *made.warnings)
             # Told before the commit, after which nothing differs.
@@ -162,10 +163,9 @@ class _Present:
             config = survey.target.config
             if proven != set(made.project.services):
                 config = selection.in_force(config, before.config, proven)
-            store.commit(config, contents.of_release(before.contents, found, proven), timings)
-            # Last: what was not installed needs no way back.
-            if self._asked.definition is not None and self._install_is_due():
-                release.write_atomically(self._asked.installed, self._asked.definition, 0o640)
+            # Put in place last, but written first: a commit that fails leaves the record of before, which leads back.
+            with self._installing():
+                store.commit(config, contents.of_release(before.contents, found, proven), timings)
 
         return rollout.Rollout(
             plan=made,
@@ -180,6 +180,7 @@ class _Present:
             ),
             extras=rollout.Extras(
                 hooks_before=_hooks(before.services),
+                needs_before={name: frozenset(each.get("depends_on") or ()) for name, each in before.services.items()},
                 archives=inline_files.archives(mounted_files.of_project(made.project), found.values),
                 archives_before=inline_files.archives(
                     # Read without a problem when it was rolled out.
@@ -189,12 +190,19 @@ class _Present:
                 final_checks=self._asked.final_checks,
                 log_lines=self._asked.log_lines,
             ),
-            redact=evidence.redactor(redaction.secrets(made.project, found.values, self._module.warn)),
+            redact=self._redactor(made, found),
             commit=commit,
         )
 
-    def _without_image(self, error: ImageError, made: Plan, survey: Survey, began: float) -> dict[str, Any]:
+    def _redactor(self, made: Plan, found: Contents) -> evidence.Redact:
+        return evidence.redactor(redaction.secrets(made.project, found.values, self._module.warn))
+
+    def _without_image(
+        self, error: ImageError, made: Plan, found: Contents, survey: Survey, began: float
+    ) -> dict[str, Any]:
         """Say that an image cannot be had, and what serves without it."""
+        # What a build says holds its arguments.
+        words = self._redactor(made, found)(str(error))
         present = survey.engine.containers(made.project.name)
         return {
             **self._told(made, survey),
@@ -203,7 +211,7 @@ class _Present:
                     outcome="rolled_back",
                     services=tuple(outcome.describe(step) for step in made.services),
                     seconds=self._clock.now() - began,
-                    failure=evidence.Failure(error.service, "", error.reason, str(error)),
+                    failure=evidence.Failure(error.service, "", error.reason, words),
                     serving=tuple(sorted(c.name for c in present if c.serving and c.service == error.service)),
                     acted=False,
                 )
@@ -265,6 +273,14 @@ class _Present:
         path = Path(self._module.tmpdir) / "compose.yaml"
         release.write_atomically(path, self._asked.definition, 0o600)
         return str(path)
+
+    @contextmanager
+    def _installing(self) -> Iterator[None]:
+        if self._asked.definition is None or not self._install_is_due():
+            yield
+            return
+        with release.staged(self._asked.installed, self._asked.definition, 0o640):
+            yield
 
     def _install_is_due(self) -> bool:
         if self._asked.definition is None:

@@ -23,7 +23,8 @@ class Record:
     # The project's containers before the last create, whose result the engine may have kept to itself.
     before: frozenset[str] | None = None
     created: list[str] = field(default_factory=list)
-    created_names: list[str] = field(default_factory=list)
+    # Their names, those that are gone again not among them.
+    created_names: dict[str, str] = field(default_factory=dict)
     # Started where they stood, by a repair.
     started: list[Container] = field(default_factory=list)
     repaired: bool = False
@@ -31,6 +32,8 @@ class Record:
     restarted: list[Container] = field(default_factory=list)
     renamed: list[Container] = field(default_factory=list)
     removed: list[Container] = field(default_factory=list)
+    # What was made in place of removed ones on the way back.
+    again: list[Container] = field(default_factory=list)
     # Old ones that stay because the new ones of their slots failed.
     kept: list[Container] = field(default_factory=list)
     failures: list[Failure] = field(default_factory=list)
@@ -53,7 +56,8 @@ class Record:
     @property
     def touched(self) -> bool:
         """Whether there is anything to undo."""
-        return bool(self.created or self.started or self.stopped or self.restarted or self.removed or self.upstreams)
+        containers = (*self.started, *self.stopped, *self.restarted, *self.removed, *self.again)
+        return bool(self.created or containers or self.upstreams)
 
     def leaves(self, containers: tuple[Container, ...], now: float) -> None:
         """From now on these get no traffic; the service is down when no other one does."""

@@ -146,8 +146,10 @@ class Store:
         # In this order: should only the first be written, files seem to have changed that are in force already, and
         # the next run replaces their containers once more. The other way round a rollout that is rolled back because
         # the second could not be written would leave changed files that no later run sees.
-        _write_if_other(self._configuration, config)
-        _write_if_other(self._record, json.dumps(record))
+        with _staged_if_other(self._record, json.dumps(record)), _staged_if_other(self._configuration, config):
+            # What the disk has no room for is found out before either is replaced: the configuration of before is what
+            # Both are on the disk now, and neither is in its place: a full disk leaves what leads back from here.
+            pass
 
     def forget_releases_but(self, staged: str) -> None:
         """Remove the staged files of other releases."""
@@ -189,18 +191,29 @@ def _locked(descriptor: int) -> bool:
     return True
 
 
-def _write_if_other(path: Path, text: str) -> None:
+@contextmanager
+def _staged_if_other(path: Path, text: str) -> Iterator[None]:
     # A durable write takes longer than the rest of a rollout that has nothing to do.
     try:
-        if path.read_text("utf-8") == text:
-            return
+        same = path.read_text("utf-8") == text
     except (FileNotFoundError, ValueError):
-        pass
-    write_atomically(path, text, 0o600)
+        same = False
+    if same:
+        yield
+        return
+    with staged(path, text, 0o600):
+        yield
 
 
 def write_atomically(path: Path, text: str, mode: int) -> None:
     """Replace a file by its new content at once, and durably: readers see the old text or the new one."""
+    with staged(path, text, mode):
+        pass
+
+
+@contextmanager
+def staged(path: Path, text: str, mode: int) -> Iterator[None]:
+    """Write a file's new content beside it, and put it in its place when the body has ended well."""
     descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     temporary = Path(name)
     try:
@@ -209,6 +222,7 @@ def write_atomically(path: Path, text: str, mode: int) -> None:
             stream.flush()
             os.fchmod(stream.fileno(), mode)
             os.fsync(stream.fileno())
+        yield
         temporary.replace(path)
     except BaseException:
         temporary.unlink()

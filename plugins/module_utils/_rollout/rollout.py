@@ -53,6 +53,7 @@ class Extras:
     """What a run needs to know beside the plan, by service: see Lifecycle and Creator."""
 
     hooks_before: Mapping[str, Hooks] = field(default_factory=dict)
+    needs_before: Mapping[str, frozenset[str]] = field(default_factory=dict)
     archives: Mapping[str, bytes] = field(default_factory=dict)
     archives_before: Mapping[str, bytes] = field(default_factory=dict)
     final_checks: tuple[Check, ...] = ()
@@ -95,6 +96,7 @@ class Rollout:
             lifecycle=self._lifecycle,
             archives=self.extras.archives,
             archives_before=self.extras.archives_before,
+            needs_before=self.extras.needs_before,
         )
         self._routing = Routing(host.router, host.clock)
         self._prover: Prover
@@ -118,15 +120,17 @@ class Rollout:
             )
             failure, paused = self._go_forward()
             if failure is not None and paused:
-                return self._ended("paused", began, failure, self._serving_of(failure))
+                told = self._settle_what_was_done()
+                return self._ended("paused", began, failure, self._serving_of(failure, told), tuple(told))
             if failure is not None:
                 return self._roll_back(failure, began, new_resources)
         # Committed: the new ones serve, and nothing leads back. What fails now is left to the next run.
-        problems = self._remove_replaced()
+        problems = list(self._remove_replaced())
         failures = [record.failures[0] for record in self._records.values() if record.failed]
         if failures:
-            return self._ended("partial", began, failures[0], self._serving_of(failures[0]), problems)
-        return self._ended("deployed" if self.plan.changes else "unchanged", began, None, (), problems)
+            serving = self._serving_of(failures[0], problems)
+            return self._ended("partial", began, failures[0], serving, tuple(problems))
+        return self._ended("deployed" if self.plan.changes else "unchanged", began, None, (), tuple(problems))
 
     def _go_forward(self) -> tuple[evidence.Failure | None, bool]:
         """Give the failure, if any, and whether the run is to be left as it is then."""
@@ -164,16 +168,16 @@ class Rollout:
         )
         try:
             updater.carry_out(record)
-        except Pause:
-            self._routing.serve(record, settled=True)
-            raise
         except Halt as halt:
             action = record.step.service.policy.failure_action
             if action == "rollback" or record.step.service.one_shot or slots.are_independent(record.step):
                 raise
             # All of its containers share what only one version can have: they are one slot.
-            self._way_back().undo(unit_of(record, self._records))
-            record.kept.extend(record.step.retire)
+            way_back = self._way_back()
+            self._lifecycle.forgiving = True
+            way_back.undo(unit_of(record, self._records))
+            self._lifecycle.forgiving = False
+            record.kept.extend(way_back.remaining(record))
             if action == "pause":
                 raise Pause(halt.failure) from halt
             record.failures.append(halt.failure)
@@ -193,6 +197,18 @@ class Rollout:
         for record in self._records.values():
             self._at_work = record
             self._routing.serve(record, settled=True)
+
+    def _settle_what_was_done(self) -> list[str]:
+        """For a run that ends before its end; gives what could not be done."""
+        problems = []
+        for record in self._records.values():
+            try:
+                self._routing.serve(record, settled=True)
+            except EngineError as error:
+                problems.append(f"{record.step.service.name}: {self.redact(str(error))}")
+            if record is self._at_work:
+                break
+        return problems
 
     def _commit(self) -> None:
         timings = {
@@ -242,12 +258,8 @@ class Rollout:
             touched = [r for r in self._records.values() if r.touched or r is last]
         problems = self._way_back().undo_all(touched, last)
         resources.remove(new, self.host.engine)
-        serving: tuple[str, ...] = ()
-        try:
-            serving = self._serving_of(failure)
-        except EngineError as error:
-            problems.append(str(error))
-        outcome = "dirty" if problems else "rolled_back"
+        serving = self._serving_of(failure, problems)
+        outcome = "dirty" if problems or self._lifecycle.problems else "rolled_back"
         return self._ended(outcome, began, failure, serving, tuple(problems), acted)
 
     def _way_back(self) -> WayBack:
@@ -262,11 +274,16 @@ class Rollout:
             redact=self.redact,
         )
 
-    def _serving_of(self, failure: evidence.Failure) -> tuple[str, ...]:
-        """Name what serves in place of what failed, or of the whole project where no service is to blame."""
-        present = self.host.engine.containers(self.plan.project.name)
-        names = (c.name for c in present if c.serving and failure.service in ("", c.service))
-        return tuple(sorted(names))
+    def _serving_of(self, failure: evidence.Failure, problems: list[str]) -> tuple[str, ...]:
+        """Name what serves in place of what failed; of the whole project where it has nothing that could."""
+        try:
+            present = self.host.engine.containers(self.plan.project.name)
+        except EngineError as error:
+            problems.append(f"what serves now is not known: {error}")
+            return ()
+        serving = sorted((c for c in present if c.serving), key=lambda container: container.name)
+        its_own = tuple(container.name for container in serving if container.service == failure.service)
+        return its_own or tuple(container.name for container in serving)
 
     def _ended(
         self,
@@ -279,7 +296,8 @@ class Rollout:
     ) -> Outcome:
         records = self._records.values()
         tolerated = (
-            f"{each.sentence()}. The old container stays, as max_failure_ratio allows; the next run tries again"
+            f"{each.sentence()}. {'The old container stays' if record.kept else 'There are fewer containers now'}, as "
+            "max_failure_ratio allows; the next run tries again"
             for record in records
             if not record.failed
             for each in record.failures
@@ -291,8 +309,8 @@ class Rollout:
             seconds=self.host.clock.now() - began,
             failure=failure,
             serving=serving,
-            problems=problems,
-            notes=(*tolerated, *(note for record in records for note in record.notes)),
+            problems=(*problems, *self._lifecycle.problems),
+            notes=(*tolerated, *(note for record in records for note in record.notes), *self._lifecycle.notes),
             acted=acted,
         )
 
@@ -300,7 +318,7 @@ class Rollout:
         record = self._records.get(step.service.name)
         return {
             **describe(step),
-            "new": record.created_names if record else [],
+            "new": list(record.created_names.values()) if record else [],
             "seconds": round(record.seconds, 2) if record else 0.0,
             "down": round(record.down, 2) if record else 0.0,
         }

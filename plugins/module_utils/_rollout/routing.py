@@ -41,6 +41,27 @@ class Routing:
                 switched.append(self.router.switch(route, text))
         return tuple(switched)
 
+    def close(self, record: Record) -> None:
+        """Let the proxies name nothing by which what is about to start could be reached before it has proven itself.
+
+        That is neither the service's own name nor a name that it takes over. Where nothing serves, what runs at least
+        is named; without that, nobody.
+        """
+        service, step = record.step.service, record.step
+        if record.serving:
+            self.serve(record)
+            return
+        ids = {container.id for container in (*record.stopped, *record.restarted, *record.removed, *record.kept)}
+        present = sorted((*step.keep, *step.watch, *step.restart, *step.retire), key=lambda container: container.number)
+        names = [container.name for container in present if container.running and container.id not in ids]
+        for route in service.policy.routes:
+            text = proxy.render(route, service.name, names, settled=False)
+            current = self.router.current(route)
+            # A proxy that has no file yet reads none.
+            if current is not None and current != text:
+                record.upstreams.setdefault(route, current)
+                self.router.switch(route, text)
+
     def put_back(self, record: Record) -> tuple[Switched, ...]:
         """Let the proxies name what they named before this run."""
         return tuple(

@@ -35,10 +35,10 @@ def long_running(
     changes = _reasons(service, facts.committed.get(service.name))
     # The hash says nothing of these: they make every container stale.
     beyond = (*facts.changed_files.get(service.name, ()), *_renewed_owners(service, steps)) if present else ()
-    cut_off = tuple(
-        f"{c.name} is bound to a container that is gone" for c in present if c.id in facts.cut_off and not beyond
-    )
-    current = [c for c in present if _is_current(c, config_hash, image_id) and c.id not in facts.cut_off and not beyond]
+    leaving = {c.id for name in service.bound_to if name in steps for c in steps[name].retire}
+    lost = {c.id for c in present if c.id in facts.cut_off or c.bound_to & leaving}
+    cut_off = tuple(f"{c.name} is bound to a container that is gone" for c in present if c.id in lost and not beyond)
+    current = [c for c in present if _is_current(c, config_hash, image_id) and c.id not in lost and not beyond]
     stale = [container for container in present if container not in current]
     # The ones that serve stay; among equals the oldest number.
     current.sort(key=lambda container: (not container.serving, not container.running, container.number))
@@ -94,6 +94,7 @@ def long_running(
         image_id=image_id,
         restart=restart,
         inexact=facts.changed_files.get(service.name, ()) if stale else (),
+        followers=tuple(other.name for other in project.services.values() if service.name in other.bound_to),
     )
     strategy.refuse_unsafe(step, project)
     order, why = strategy.order_of(step, project, facts, steps)

@@ -46,7 +46,8 @@ def batches(step: ServicePlan) -> tuple[Batch, ...]:
 
 def are_independent(step: ServicePlan) -> bool:
     """Whether an old container may keep its slot beside new ones in others."""
-    return not step.service.one_shot and (step.order == "start_first" or not step.service.exclusive)
+    alone = not step.service.one_shot and not step.followers
+    return alone and (step.order == "start_first" or not step.service.exclusive)
 
 
 def stay(leaving: Sequence[Container], failed: int) -> tuple[Container, ...]:

@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from . import core_yaml, policy_spec, route_spec, shape
-from .dependency_order import dependency_order
+from .dependency_order import all_needed, dependency_order
 from .errors import Problems, SpecError
 from .exclusive import bound_to, exclusive
 from .hook_spec import hooks
@@ -66,14 +66,8 @@ class Project:
 
     def dependencies(self, service: str) -> tuple[str, ...]:
         """All services that `service` depends on, directly or not, in dependency order."""
-        seen: set[str] = set()
-        pending = list(self.services[service].depends_on)
-        while pending:
-            name = pending.pop()
-            if name not in seen and name in self.services:
-                seen.add(name)
-                pending.extend(self.services[name].depends_on)
-        return tuple(name for name in self.services if name in seen)
+        needed = all_needed({name: each.depends_on.keys() for name, each in self.services.items()}, service)
+        return tuple(name for name in self.services if name in needed)
 
     def dependants(self, service: str) -> tuple[str, ...]:
         """The services that name `service` in their depends_on."""

@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from .errors import PlanError
+from .exclusive import linked_services
 from .plan import Facts, ServicePlan
 from .spec import Project
 
@@ -36,12 +37,14 @@ def order_of(
             f"{service.name}: order start_first is impossible, because two containers cannot share "
             f"{'; '.join(exclusive)}. Allowed here: order auto or stop_first"
         )
-    if service.container_name and step.create:
+    linked = [other.name for other in project.services.values() if service.name in linked_services(other.config)]
+    if step.create and (service.container_name or linked):
         _refuse_without_a_record(step, facts)
-        return "recreate", (f"the old one is removed first: {'; '.join(exclusive)}",)
-    followers = [other.name for other in project.services.values() if service.name in other.bound_to]
-    if followers:
-        return "stop_first", (f"the old one stops first: {', '.join(followers)} bound to it",)
+        # A link leads to a container by its name, which the new one has only when the old one is gone.
+        why = [*exclusive, *(f"{name} has a link to it" for name in linked)]
+        return "recreate", (f"the old one is removed first: {'; '.join(why)}",)
+    if step.followers:
+        return "stop_first", (f"the old one stops first: {', '.join(step.followers)} bound to it",)
     if policy.order == "stop_first":
         return "stop_first", ("stop_first was asked for",)
     if exclusive:
@@ -52,15 +55,15 @@ def order_of(
 
 
 def _refuse_without_a_record(step: ServicePlan, facts: Facts) -> None:
-    """What has a fixed name, or is bound to such a one, goes before the new one comes: only a record leads back."""
+    """What goes before the new one comes is brought back by a record alone."""
     service = step.service
     running = [container.name for container in step.retire if container.running]
-    if running and service.name not in facts.committed_hashes:
+    if running and service.name not in facts.committed:
         raise PlanError(
-            f"{service.name}: {', '.join(running)} has a fixed container_name or is bound to a container with one, "
-            "so it has to be removed before the new one is made, and no rollout has recorded the configuration that "
-            "would bring it back. Roll out the files that it runs with once, which changes nothing and records them, "
-            "or take container_name out"
+            f"{service.name}: {', '.join(running)} has to be removed before the new one is made, because of a fixed "
+            "container_name, a link to it, or a container with one of these that it is bound to; and no rollout has "
+            "recorded the configuration that would bring it back. Roll out the files that it runs with once, which "
+            "changes nothing and records them"
         )
 
 

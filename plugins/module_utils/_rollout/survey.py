@@ -9,9 +9,9 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
+from typing import Any
 
-from . import contents, leftovers, mounted_files, planner, resources, versions
+from . import bindings, contents, core_yaml, leftovers, mounted_files, planner, resources, versions
 from .compose_cli import ComposeCli
 from .contents import Contents
 from .engine import Engine
@@ -99,10 +99,9 @@ class Survey:
             project=project,
             containers=containers,
             facts=Facts(
-                hashes=self.target.hashes,
+                hashes=self._hashes(self.compose, project.config, self.target.hashes, containers),
                 images={service.image: self.engine.image_id(service.image) for service in project.services.values()},
                 committed=self.committed.services,
-                committed_hashes=self._committed_hashes(),
                 changed_files=contents.changed(self.committed.contents, found),
                 upstreams={route: self.router.current(route) for route in routes},
                 selected=self.target.selected,
@@ -110,11 +109,17 @@ class Survey:
             remove_orphans=self.remove_orphans,
         )
 
-    def _committed_hashes(self) -> Mapping[str, str]:
-        """Give the hashes of what was committed, where something would have to be made again from it."""
-        if self.compose_before is None or not any(service.container_name for service in self.target.services):
-            return {}
-        return self.compose_before.hashes(Path(self.committed.path).read_text("utf-8"))
+    @staticmethod
+    def _hashes(
+        compose: ComposeCli, config: Mapping[str, Any], hashes: Mapping[str, str], containers: Sequence[Container]
+    ) -> Mapping[str, str]:
+        """Give the hashes with those of services that are bound to other containers as these bind them now."""
+        bound = bindings.resolved(config["services"], containers, hashes)
+        if not bound:
+            return hashes
+        text = core_yaml.dump({**config, "services": {**config["services"], **bound}})
+        now = compose.hashes(text, as_it_stands=True)
+        return {**hashes, **{name: now[name] for name in bound}}
 
     def _examined(self, made: Plan, problems: Problems, coming: Needs) -> Plan:
         """See that what the plan takes for granted is there. Gives it with the warnings of this."""

@@ -22,6 +22,9 @@ from .prover import Prover
 from .record import Record
 from .routing import Routing
 
+# How often a run that only waits looks whether it is to end. Seconds.
+_LISTEN = 1.0
+
 
 class Pause(Halt):
     """Ends the run where it stands: failure_action is pause."""
@@ -47,9 +50,9 @@ class Updater:
         if step.service.one_shot:
             self._run_once(record)
             return
-        if step.create or step.restart:
+        if step.create or step.restart or any(not container.running for container in step.watch):
             # Not by the service's own name: that is also the name of the new ones before they are proven.
-            self.routing.serve(record)
+            self.routing.close(record)
         if step.order == "stop_first" and step.service.exclusive and (step.watch or not step.create):
             # A right one that was left beside an old one may start only when that is gone.
             self._leave(record, step.retire)
@@ -68,6 +71,9 @@ class Updater:
             if container.running:
                 # Left over from a killed run, and of another version. Rollback runs no one-shot again.
                 self.lifecycle.stop(container)
+            if record.step.create and record.step.service.container_name:
+                # The new one gets its name. What a one-shot did is not undone, so nothing of it is needed again.
+                self.engine.remove(container.id)
         for container in record.step.watch:
             self.prover.prove(record.step, [container.id], 0.0)
         if record.step.create:
@@ -90,6 +96,7 @@ class Updater:
             batch, waiting = tuple(waiting[:size]), waiting[size:]
             record.restarted.extend(batch)
             self._leave(record, batch)
+            self.routing.close(record)
             for container in batch:
                 self.engine.set_restart_policy(container.id, record.step.service.restart_policy)
             self._prove(record, [container.id for container in batch], record.step.service.policy.stable)
@@ -100,6 +107,7 @@ class Updater:
         for container in record.step.retire:
             record.removed.append(container)
             self.engine.remove(container.id)
+        self.routing.close(record)
         if record.step.create:
             self._prove(record, self._create(record, record.step.create), record.step.service.policy.stable)
 
@@ -112,7 +120,13 @@ class Updater:
             if failures:
                 self._react(record, failures[0])
             if number < len(batches) and batch.size and policy.delay:
-                self.clock.sleep(policy.delay)
+                self._wait(policy.delay)
+
+    def _wait(self, seconds: float) -> None:
+        until = self.clock.now() + seconds
+        while self.clock.now() < until:
+            self.clock.sleep(min(_LISTEN, until - self.clock.now()))
+            self.interrupts.check()
 
     def _react(self, record: Record, failure: Failure) -> None:
         step = record.step
@@ -179,9 +193,10 @@ class Updater:
         record.leaves(failed, self.clock.now())
         self.routing.serve(record)
         for container in failed:
-            self.lifecycle.stop(container)
+            self.lifecycle.stop(container, failed=True)
             self.engine.remove(container.id)
             record.created.remove(container.id)
+            record.created_names.pop(container.id)
 
     def _leave(self, record: Record, containers: Sequence[Container]) -> None:
         """Take old containers out of traffic, wait until they have none, and stop them."""

@@ -7,14 +7,15 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 
 from . import gate
 from .clock import Clock
 from .creator import Creator
 from .engine import Engine
-from .errors import ComposeError, EngineError, EngineUnreachable
+from .errors import ComposeError, EngineError, EngineUnreachable, ProxyError
 from .evidence import Halt, Redact
 from .lifecycle import Lifecycle
 from .observe import Container
@@ -41,6 +42,8 @@ class WayBack:
     prover: Prover
     routing: Routing
     redact: Redact
+    # What came back and passed its gate, by id.
+    _back: list[tuple[ServicePlan, list[str]]] = field(default_factory=list)
 
     def undo_all(self, records: Sequence[Record], last: Record | None) -> list[str]:
         """Undo the records, given in the order in which they were made; gives what could not be put back.
@@ -59,36 +62,66 @@ class WayBack:
                 self._when_the_engine_is_there(functools.partial(self._undo_newest, unit, last))
             except (Halt, EngineError, ComposeError) as error:
                 name = unit[0].step.service.name
-                problems.append(f"{name}: {self.redact(str(error))}")
+                # A Halt names service and container itself.
+                lead = "" if isinstance(error, Halt) else f"{name}: "
+                problems.append(f"{lead}{self.redact(str(error))}")
                 given_up = name if unit[0].step.service.policy.back.failure_action == "pause" else ""
         problems += [] if given_up else self._restart_again(records)
+        problems += self._look_again()
         for step in self.plan.services:
             try:
                 self._point_tag_back(step)
             except EngineError as error:
                 problems.append(f"image {step.service.image}: {error}")
-        return problems + self.lifecycle.problems
+        return problems
+
+    def remaining(self, record: Record) -> list[Container]:
+        """Give the old containers that are there, as they are now: what was to leave, and what was made again."""
+        found = (self.engine.inspect(container.id) for container in (*record.step.retire, *record.again))
+        return [container for container in found if container is not None]
+
+    def _look_again(self) -> list[str]:
+        """One that came back may have died while others were put back."""
+        problems = []
+        for step, ids in self._back:
+            try:
+                self.prover.prove(step, ids, 0.0)
+            except (Halt, EngineError) as error:
+                problems.append(self.redact(str(error)))
+        return problems
 
     def undo(self, unit: Sequence[Record]) -> None:
         """Put the services of one unit back, and forget what was done to them. Raises Halt or EngineError."""
         for record in reversed(unit):
-            self._point_tag_back(record.step)
-            if record.step.order != "start_first":
+            if _stops_first(record.step):
                 self._stop_new(record)
+        self._remove_what_lost_its_owner(unit)
         for record in unit:
             self.creator.name_back(record)
             self._start_old(record)
+            self._let_old_serve(record)
         for record in reversed(unit):
-            switched = self.routing.put_back(record)
+            # The file of before may name the service itself, and so what failed, while that runs.
+            switched = self.routing.serve(record) if record.upstreams and record.created else ()
             if any(self._serves(container_id) for container_id in record.created):
                 self.routing.drain(record, switched, lambda: None)
             self._stop_new(record)
             for container_id in record.created:
                 self.engine.remove(container_id)
             record.created.clear()
+            record.created_names.clear()
+            self._put_upstreams_back(record)
             record.stopped.clear()
             record.started.clear()
             record.upstreams.clear()
+
+    def _put_upstreams_back(self, record: Record) -> None:
+        try:
+            self.routing.put_back(record)
+        except ProxyError as error:
+            # The old ones have the traffic: what is missing is the service's name behind theirs.
+            name = record.step.service.name
+            record.notes.append(f"{name}: its upstream file is not quite as it was before: {self.redact(str(error))}")
 
     def _undo_newest(self, unit: Sequence[Record], last: Record | None) -> None:
         for record in unit:
@@ -111,6 +144,8 @@ class WayBack:
     def _start_old(self, record: Record) -> None:
         """Start what was stopped, every one that can be, and see that those serve that served."""
         self._make_again(record)
+        if any(container.running for container in record.step.retire):
+            self.prover.prove(record.step, [container.id for container in record.again], 0.0)
         back, refused = record.step.service.policy.back, []
         waiting = list(record.stopped)
         size = back.parallelism or len(waiting)
@@ -132,31 +167,65 @@ class WayBack:
         if refused:
             raise EngineError("; ".join(refused))
 
+    def _let_old_serve(self, record: Record) -> None:
+        """From here on what is old gets the traffic, and nothing else."""
+        step, now = record.step, self.clock.now()
+        stayed = (self.engine.inspect(c.id) for c in (*step.keep, *step.watch, *step.restart))
+        old = [*(c for c in stayed if c is not None), *self.remaining(record)]
+        record.leaves(tuple(record.serving), now)
+        record.joins([container for container in old if container.serving], now)
+
     def _see_that_they_serve(self, record: Record, started: Sequence[Container], monitor: float) -> None:
         served = [container for container in started if container.serving]
         # A timeout too short for the new ones is no reason to give the old ones up.
         usual = (gate.patience(Policy(), container, record.step.service.one_shot) for container in served)
         ids = [container.id for container in served]
         self.prover.prove(record.step, ids, monitor, at_least=max(usual, default=0.0))
+        self._back.append((record.step, ids))
+
+    def _remove_what_lost_its_owner(self, unit: Sequence[Record]) -> None:
+        """What is bound to a container that is going to be made again can only be made again, too."""
+        for record in unit:
+            bound_to = record.step.service.bound_to
+            if any(owner.removed for owner in unit if owner.step.service.name in bound_to):
+                for container in record.stopped:
+                    if container not in record.removed:
+                        record.removed.append(container)
+                        self.engine.remove(container.id)
 
     def _make_again(self, record: Record) -> None:
+        # What the engine refused to remove needs a start alone.
+        record.removed = [container for container in record.removed if self.engine.inspect(container.id) is None]
         if not record.removed:
             return
         # The new ones have its name.
         for container_id in record.created:
             self.engine.remove(container_id)
         record.created.clear()
-        ids = self.creator.create_again(record)
+        with self._old_images(record.removed):
+            ids = self.creator.create_again(record)
         # They are the old ones from here on, and stay.
         for container_id in ids:
             record.created.remove(container_id)
             self.lifecycle.made.discard(container_id)
-        running = [container for container in record.removed if container.running]
         # What is gone cannot be started again.
         record.stopped = [container for container in record.stopped if container not in record.removed]
         record.removed.clear()
-        if running:
-            self.prover.prove(record.step, ids, 0.0)
+        record.again = [self.prover.inspect(record.step, container_id) for container_id in ids]
+
+    @contextmanager
+    def _old_images(self, containers: Sequence[Container]) -> Iterator[None]:
+        """Let tags name the images of these; then again what they named, for a run that goes on."""
+        moved = {}
+        for container in containers:
+            named = self.engine.image_id(container.image)
+            if named != container.image_id and "@" not in container.image:
+                moved[container.image] = named
+                self.engine.tag(container.image_id, container.image)
+        yield
+        for reference, image_id in moved.items():
+            if image_id is not None:
+                self.engine.tag(image_id, reference)
 
     def _stop_new(self, record: Record) -> None:
         """Stop what this run started. What it repaired stays, unless older ones come back or it did not pass."""
@@ -197,6 +266,12 @@ class WayBack:
             moved = container.image == reference and self.engine.image_id(reference) != container.image_id
             if container.serving and moved and "@" not in reference:
                 self.engine.tag(container.image_id, reference)
+
+
+def _stops_first(step: ServicePlan) -> bool:
+    """Whether new ones stop before old ones start: as rollback_config says where both can be side by side."""
+    order = step.order if step.service.exclusive or step.followers else step.service.policy.back.order or step.order
+    return order != "start_first"
 
 
 def unit_of(record: Record, records: Mapping[str, Record]) -> list[Record]:

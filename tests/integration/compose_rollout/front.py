@@ -165,11 +165,11 @@ class Traffic:
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     @contextmanager
-    def to(self, address: str) -> Iterator[Traffic]:
-        """Ask without a pause: GET and POST, on connections that are kept and on new ones."""
+    def to(self, address: str, path: str = "/", methods: tuple[str, ...] = ("GET", "POST")) -> Iterator[Traffic]:
+        """Ask without a pause, on connections that are kept and on new ones."""
         stop = threading.Event()
-        kinds = [(method, keep) for method in ("GET", "POST") for keep in (True, False)]
-        clients = [threading.Thread(target=self._client, args=(address, *kind, stop)) for kind in kinds]
+        kinds = [(method, keep) for method in methods for keep in (True, False)]
+        clients = [threading.Thread(target=self._client, args=(address, path, *kind, stop)) for kind in kinds]
         for client in clients:
             client.start()
         try:
@@ -179,11 +179,11 @@ class Traffic:
             for client in clients:
                 client.join()
 
-    def _client(self, address: str, method: str, keep: bool, stop: threading.Event) -> None:
+    def _client(self, address: str, path: str, method: str, keep: bool, stop: threading.Event) -> None:
         connection = http.client.HTTPConnection(address, timeout=10)
         while not stop.is_set():
             try:
-                connection.request(method, "/", body=b"x" * 100 if method == "POST" else None)
+                connection.request(method, path, body=b"x" * 100 if method == "POST" else None)
                 answer = connection.getresponse()
                 answer.read()
                 seen = "" if answer.status == 200 else str(answer.status)

@@ -263,3 +263,27 @@ def test_a_container_that_ends_during_its_checks_fails_at_once(project: Project)
     result = project.roll_out()
     assert result["failure"]["reason"] == "exited"
     assert result["failure"]["exit_code"] == 7
+
+
+def test_a_final_check_decides_for_the_whole_project(project: Project, free_port: int) -> None:
+    published = {"ports": [f"127.0.0.1:{free_port}:{PORT}"]}
+    checks = [
+        {
+            "http": {
+                "url": f"http://127.0.0.1:{free_port}/health",
+                "json": {"status": "ok"},
+                "headers": {"X-Key": "hunter22"},
+            }
+        },
+        {"tcp": {"host": "127.0.0.1", "port": free_port}},
+    ]
+    project.deploy({"web": service(site(), **published)}, final_checks=checks)
+    before = project.ids("web")
+    project.write({"web": service(site().replace('"ok"', '"hunter22"'), **published)})
+    result = project.roll_out(final_checks=checks)
+    assert (result["outcome"], result["failure"]["reason"]) == ("rolled_back", "check")
+    request = f"GET http://127.0.0.1:{free_port}/health"
+    words = '200 OK, but without {"status": "ok"}: {"status": "[redacted]", "version": 2}'
+    assert request in result["msg"]
+    assert words in result["msg"]
+    assert set(project.ids("web")) == set(before)

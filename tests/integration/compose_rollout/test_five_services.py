@@ -168,8 +168,7 @@ CHANGES: dict[str, dict[str, str]] = {
     "db": {"db": "update", "backup": "update", "api": "restart", "sidecar": "restart"},
     "backup": {"backup": "update"},
     "migrate": {"migrate": "run"},
-    # A link holds the name of the container, not of the service; a restart does not renew it.
-    "api": {"migrate": "run", "api": "update", "sidecar": "update", "web": "update"},
+    "api": {"migrate": "run", "api": "update", "sidecar": "update"},
     "sidecar": {"sidecar": "update"},
     "web": {"web": "update"},
     "batch": {},

@@ -11,6 +11,7 @@ import re
 import socket
 import subprocess
 import sys
+import threading
 import time
 import uuid
 from pathlib import Path
@@ -119,6 +120,42 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
         assert run.rc == 0, run.output
 
 
+class Clients:
+    """Clients that ask all the time, on kept connections and on new ones, and what they got that was no answer."""
+
+    def __init__(self, url: str) -> None:
+        self.answers = 0
+        self.lost: list[str] = []
+        self._url = f"{url}/v1/health/"
+        self._stop = threading.Event()
+        kinds = [(method, keep) for method in ("GET", "POST") for keep in (True, False)]
+        self._threads = [threading.Thread(target=self._ask, args=kind) for kind in kinds]
+
+    def __enter__(self) -> Clients:
+        for thread in self._threads:
+            thread.start()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._stop.set()
+        for thread in self._threads:
+            thread.join()
+
+    def _ask(self, method: str, keep: bool) -> None:
+        session = requests.Session()
+        headers = {} if keep else {"Connection": "close"}
+        while not self._stop.wait(0.02):
+            try:
+                status = session.request(method, self._url, headers=headers, timeout=30).status_code
+            except requests.RequestException as error:
+                self.lost.append(f"{method}: {error!r}")
+            else:
+                # The server answers a POST to its health with 405.
+                self.answers += status in (200, 405)
+                if status not in (200, 405):
+                    self.lost.append(f"{method}: {status}")
+
+
 @pytest.fixture(scope="module")
 def agent(stack: Stack) -> Iterator[str]:
     """An agent of a model that a provider on the stack's way out serves; the server is replaced to learn of it."""
@@ -159,6 +196,25 @@ def test_secrets_are_nowhere_but_in_their_files(stack):
     found = [(name, where) for name in SECRETS for where, text in shown.items() if stack.secret(name) in text]
     assert found == []
     assert (stack.directory / "secrets").stat().st_mode & 0o777 == 0o700
+
+
+def test_an_update_loses_no_request_not_even_on_a_host_of_the_version_before(stack):
+    upstream = stack.directory / "upstreams" / "letta.conf"
+    upstream.write_text("server letta_server:8283 resolve max_fails=2 fail_timeout=5s;\n", encoding="utf-8")
+    stack.compose("exec", "-T", "nginx", "nginx", "-e", "stderr", "-s", "reload")
+    before = {service: container["Id"] for service, container in stack.containers().items()}
+    stack.settings["letta_stack_environment"]["LETTA_LOGGING_JSON_LOGGING"] = True
+    with Clients(stack.url) as clients:
+        run = stack.deploy()
+    assert run.rc == 0, run.output
+    assert clients.lost == []
+    assert clients.answers > 200
+    after = stack.containers()
+    replaced = {service for service, container in after.items() if container["Id"] != before[service]}
+    assert replaced == {"letta_server", "migrate"}
+    (server, backup) = [line for line in upstream.read_text(encoding="utf-8").splitlines() if line.startswith("server")]
+    assert server.startswith(f"server {after['letta_server']['Name'].lstrip('/')}:8283 resolve ")
+    assert backup == "server letta_server:8283 resolve backup;"
 
 
 def test_containers_run_closed(stack):

@@ -212,6 +212,10 @@ class Host:
     upstreams: dict[Route, str] = field(default_factory=dict)
     connections_last: float = 0.0
     proxy_refuses: bool = False
+    # What an upstream file may not hold; whether containers can be removed, or get other names.
+    refuses_routes: str | None = None
+    refuses_removal: bool = False
+    refuses_names: bool = False
     front_door_opens: float = 0.0
     before: Before | None = None
     resources: set[str] = field(default_factory=set)
@@ -227,7 +231,12 @@ class Host:
             raise OSError(28, "No space left on device")
         assert self.project is not None
         self.committed = (dict(timings), incomplete)
-        self.before = Before(self, self.project, dict(self.hashes))
+        # What kept an old container is recorded as it was.
+        services, hashes = dict(self.project.services), dict(self.hashes)
+        for name in incomplete:
+            assert self.before is not None
+            services[name], hashes[name] = self.before.project.services[name], self.before.hashes[name]
+        self.before = Before(self, replace(self.project, services=services), hashes)
         self.done_at_commit = list(self.done)
 
     def of(self, service: str) -> list[Machine]:
@@ -291,6 +300,10 @@ class Host:
     def rename(self, container_id: str, name: str) -> None:
         with self._call("rename"):
             machine = self._get(container_id)
+            if self.refuses_names and name.startswith("zz-"):
+                raise EngineError("rename a container: refused")
+            if machine.name == name:
+                raise EngineError("rename a container: Renaming a container with the same name as its current name")
             assert name not in {other.name for other in self.machines.values() if other is not machine}
             machine.name = name
 
@@ -341,6 +354,8 @@ class Host:
             machine = self.machines.get(container_id)
             if machine is None:
                 return
+            if self.refuses_removal:
+                raise EngineError("remove a container: refused")
             if machine.status in ("running", "restarting"):
                 raise EngineError("remove a container: You cannot remove a running container")
             del self.machines[container_id]
@@ -356,7 +371,7 @@ class Host:
 
     def switch(self, route: Route, text: str) -> Switched:
         with self._call("switch", ProxyError):
-            if self.proxy_refuses:
+            if self.proxy_refuses or (self.refuses_routes and self.refuses_routes in text and not self.signals.ignored):
                 raise ProxyError("nginx -t: host not found in upstream")
             self.upstreams[route] = text
             self.done.append(f"route {route.upstream} {' '.join(self.named(route))}")
@@ -493,7 +508,7 @@ def plan_for(
         facts=plan.Facts(
             hashes=host.hashes,
             images={service.image: host.tags[service.image] for service in host.project.services.values()},
-            committed_hashes=host.before.hashes if host.before else {},
+            committed={s.name: s.config for s in host.before.project.services.values()} if host.before else {},
             upstreams={route: host.upstreams.get(route) for route in routes},
             **facts,
         ),
@@ -506,7 +521,8 @@ def carry_out(host: Host, made: plan.Plan, extras: rollout.Extras = _NO_EXTRAS) 
     host.signals = Signals()
     if host.before:
         hooks = {s.name: lifecycle.Hooks(s.post_start, s.pre_stop) for s in host.before.project.services.values()}
-        extras = replace(extras, hooks_before=hooks)
+        needs = {s.name: frozenset(s.depends_on) for s in host.before.project.services.values()}
+        extras = replace(extras, hooks_before=hooks, needs_before=needs)
     return rollout.Rollout(
         plan=made,
         host=rollout.Host(

@@ -51,7 +51,7 @@ def test_a_value_that_may_be_secret_is_never_told(section: str, wrap: Any) -> No
 
 
 def test_how_it_is_replaced_and_how_many_there_are_is_no_change_of_a_container() -> None:
-    after = {"scale": 2, "x-rollout": {"stable": 0}, "deploy": {"update_config": {}, "replicas": 2}}
+    after = {"scale": 2, "x-rollout": {"stable": 0}, "deploy": {"replicas": 2}}
     assert changed_keys({"deploy": {}}, after) == ()
 
 

@@ -97,6 +97,19 @@ def test_where_there_is_no_variable_compose_is_not_asked() -> None:
     assert run.commands == []
 
 
+def test_hashes_of_what_stands_there_already_are_taken_without_adding_to_it(tmp_path: Path) -> None:
+    run = Recorder(out=HASHES)
+    compose(run, str(tmp_path)).hashes("services: {web: {}}\n", as_it_stands=True)
+    (command,) = run.commands
+    assert command.endswith("normalised.yaml config --no-normalize --no-consistency --hash *")
+
+
+def test_build_names_its_service() -> None:
+    run = Recorder()
+    compose(run).build("web")
+    assert run.commands == [f"{PROJECT} build web"]
+
+
 def test_the_normalised_file_does_not_stay_after_a_failure_either(tmp_path: Path) -> None:
     with pytest.raises(ComposeError):
         compose(Recorder(rc=1), str(tmp_path)).hashes("services: {}")

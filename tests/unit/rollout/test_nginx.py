@@ -112,6 +112,11 @@ def test_a_file_that_nginx_does_not_read_is_refused() -> None:
     assert "does not read /etc/nginx/upstreams/api.conf" in problem
 
 
+def test_what_is_left_of_a_very_long_configuration_says_nothing_of_its_beginning() -> None:
+    assert nginx.reads(NEW[NEW.index("# configuration file") :], "/etc/nginx/upstreams/api.conf")
+    assert not nginx.reads(NEW, "/etc/nginx/upstreams/api.conf")
+
+
 def test_what_looking_names_up_again_needs_is_named() -> None:
     without = NEW.replace("zone web 256k;", "# zone web 256k;").replace("resolver 127", "# resolver 127")
     problems = nginx.findings(without, "shop-nginx-1", FILE, 60).problems

@@ -164,13 +164,20 @@ def test_an_anonymous_volume_is_no_matter_while_its_container_stays() -> None:
 
 def test_a_fixed_name_is_recreated_where_a_record_leads_back() -> None:
     project = samples.project(web={"container_name": "web"})
-    with pytest.raises(PlanError, match=r"web: shop-web-1 has a fixed container_name .*no rollout has recorded"):
+    with pytest.raises(PlanError, match=r"web: shop-web-1 has to be removed .*no rollout has recorded"):
         made(project, stale())
-    planned = made(project, stale(), facts={"committed_hashes": {"web": "old"}})
+    planned = made(project, stale(), committed={"web": {}})
     assert (planned.services[0].action, planned.services[0].order) == ("update", "recreate")
     assert any("web: rollback: inexact" in warning for warning in planned.warnings)
     # Nothing serves that would have to come back.
     assert made(project, stale(status="exited", health=None)).services[0].order == "recreate"
+
+
+def test_what_others_link_to_is_removed_first_so_that_the_new_one_has_its_name() -> None:
+    web = {"links": ["api:backend"], "depends_on": {"api": {"condition": "service_started"}}}
+    api, linking = made(samples.project(api={}, web=web), stale("api"), running("web"), committed={"api": {}}).services
+    assert (api.order, linking.action) == ("recreate", "none")
+    assert "the old one is removed first: web has a link to it" in api.reasons
 
 
 def test_every_service_without_a_safe_way_is_named_at_once() -> None:

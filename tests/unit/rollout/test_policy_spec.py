@@ -51,12 +51,17 @@ def test_everything_of_rollback_config_is_read() -> None:
         "delay": "1s",
         "failure_action": "pause",
         "monitor": "3s",
-        "max_failure_ratio": 1,
+        "max_failure_ratio": 0,
         "order": "start-first",
     }
     assert read({"deploy": {"rollback_config": rollback}}).back == WayBack(
-        parallelism=2, delay=1.0, failure_action="pause", monitor=3.0, max_failure_ratio=1.0, order="start_first"
+        parallelism=2, delay=1.0, failure_action="pause", monitor=3.0, order="start_first"
     )
+
+
+def test_a_way_back_tolerates_no_failure() -> None:
+    with pytest.raises(SpecError, match=r"rollback_config\.max_failure_ratio: 0\.5; allowed: 0"):
+        read({"deploy": {"rollback_config": {"max_failure_ratio": 0.5}}})
 
 
 def test_extensions_of_the_specification_s_own_mappings_are_passed_over() -> None:

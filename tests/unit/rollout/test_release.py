@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import tempfile
 from dataclasses import replace
 from pathlib import Path
 
@@ -165,22 +166,33 @@ def test_a_damaged_record_or_one_of_another_format_is_as_none(store: release.Sto
     assert store.committed() == Committed({"services": {"web": {}}}, path=f"{store.root}/committed.yaml")
 
 
-def test_a_commit_that_cannot_record_the_contents_leaves_those_of_before(
-    store: release.Store, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("name", ["committed.json", "committed.yaml"])
+def test_a_commit_that_has_no_room_for_one_of_its_files_leaves_all_as_it_was(
+    store: release.Store, monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
     commit(store, "services: {web: {image: old}}")
-    whole = release.write_atomically
+    whole, before = tempfile.mkstemp, {path.name: path.read_bytes() for path in Path(store.root).iterdir()}
 
-    def full_disk(path: Path, text: str, mode: int) -> None:
-        if path.name == "committed.json":
+    def full_disk(dir: Path, prefix: str) -> tuple[int, str]:  # noqa: A002  the name that mkstemp has for it
+        if prefix == f".{name}.":
             raise OSError(28, "No space left on device")
-        whole(path, text, mode)
+        return whole(dir=dir, prefix=prefix)
 
-    monkeypatch.setattr(release, "write_atomically", full_disk)
+    monkeypatch.setattr(tempfile, "mkstemp", full_disk)
     with pytest.raises(OSError, match="No space"):
         commit(store, "services: {web: {image: new}}", replace(FOUND, files={}))
-    assert store.committed().services == {"web": {"image": "new"}}
-    assert store.committed().contents == FOUND
+    assert {path.name: path.read_bytes() for path in Path(store.root).iterdir()} == before
+
+
+def test_a_staged_file_is_put_in_place_only_when_all_went_well(tmp_path: Path) -> None:
+    path = tmp_path / "compose.yaml"
+    path.write_text("old")
+    with pytest.raises(OSError, match="full"), release.staged(path, "new", 0o640):
+        raise OSError("full")
+    assert [each.read_text() for each in tmp_path.iterdir()] == ["old"]
+    with release.staged(path, "new", 0o640):
+        assert path.read_text() == "old"
+    assert [each.read_text() for each in tmp_path.iterdir()] == ["new"]
 
 
 def test_a_commit_of_the_same_writes_nothing(store: release.Store) -> None:

@@ -12,6 +12,8 @@ from typing import Any
 from hypothesis import HealthCheck, event, given, settings
 from hypothesis import strategies as st
 
+from ansible_collections.agentfleet.letta.plugins.module_utils._rollout.policy import Overrides
+
 from .simulation import GOOD, GOOD_ONE_SHOT, Host, Killed, Machine, Script, carry_out, plan_for, roll_out
 
 _SETTINGS = settings(max_examples=80, deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -265,6 +267,51 @@ def _forbid_fewer(host: Host, case: Case) -> None:
     host.watchers.append(watch)
 
 
+def _serves_in_full(host: Host) -> None:
+    """Whatever of it is old or new: as many serve as are wanted, or were there."""
+    assert host.project is not None
+    for service in host.project.services.values():
+        for machine in host.of(service.name):
+            assert machine.status in ("running", "exited"), machine
+            assert not machine.name.startswith("zz-") or machine.status == "exited"
+        for route in service.policy.routes:
+            running = {m.name for m in host.of(service.name) if m.status == "running"}
+            assert set(host.named(route)) <= {service.name, *running}
+
+
+def _forbid_more(host: Host) -> None:
+    """From now on no more containers of a service run than are wanted or were there, and one batch."""
+    assert host.project is not None
+    before = {name: len(host.of(name)) for name in host.project.services}
+
+    def watch() -> None:
+        assert host.project is not None
+        for service in host.project.services.values():
+            policy, most = service.policy, max(before[service.name], service.replicas)
+            batch = max(policy.parallelism, policy.canary) if policy.parallelism else service.replicas
+            running = [m for m in host.of(service.name) if m.status == "running"]
+            assert len(running) <= most + batch, f"too many of {service.name}"
+
+    host.watchers.append(watch)
+
+
+def _forbid_traffic_to_the_unproven(host: Host) -> None:
+    """From now on no upstream file may name a new container before that is healthy, nor its service."""
+    before = set(host.machines)
+
+    def watch() -> None:
+        assert host.project is not None
+        for service in host.project.services.values():
+            named = {name for route in service.policy.routes for name in host.named(route)}
+            for machine in host.of(service.name):
+                new = machine.id not in before and machine.config_hash == host.hashes[service.name]
+                first = machine.status == "running" and not machine.restarts
+                if new and first and machine.serving_since is None:
+                    assert not named & {machine.name, service.name}, f"{machine.name} gets traffic"
+
+    host.watchers.append(watch)
+
+
 @_SETTINGS
 @given(case=_cases(_perhaps_bad), faults=_faults)
 def test_a_run_ends_with_exactly_the_new_or_exactly_the_old(case: Case, faults: dict[int, str]) -> None:
@@ -292,6 +339,48 @@ def test_data_has_one_owner_and_start_first_never_serves_by_fewer(case: Case, fa
     _forbid_fewer(host, case)
     host.calls, host.faults = 0, faults
     event(carry_out(host, made).outcome)
+
+
+_ANY_REACTION = ("rollback", "pause", "continue")
+
+
+@_SETTINGS
+@given(case=_cases(_perhaps_bad, _ANY_REACTION), canary=st.integers(0, 2))
+def test_after_any_reaction_to_a_failure_the_next_good_run_reaches_the_new_version(case: Case, canary: int) -> None:
+    host = _settled(case)
+    before = Snapshot(host)
+    made = plan_for(host, case.new, case.scripts, Overrides(canary=canary, canary_time=3.0))
+    _forbid_two_owners(host)
+    _forbid_fewer(host, case)
+    _forbid_more(host)
+    _forbid_traffic_to_the_unproven(host)
+    outcome = carry_out(host, made)
+    event(outcome.outcome)
+    if outcome.outcome == "rolled_back":
+        before.assert_same(host)
+    else:
+        assert outcome.outcome in ("deployed", "unchanged", "paused", "partial"), outcome.message()
+        _serves_in_full(host)
+    outcome = roll_out(host, case.new)
+    assert outcome.failure is None, outcome.message()
+    _runs_exactly(host)
+    _plans_nothing(host, case.new)
+
+
+@_SETTINGS
+@given(case=_cases(_perhaps_bad, _ANY_REACTION), faults=_faults)
+def test_after_any_failure_and_any_accident_the_old_version_can_be_reached(case: Case, faults: dict[int, str]) -> None:
+    host = _settled(case)
+    made = plan_for(host, case.new, case.scripts)
+    _forbid_two_owners(host)
+    _forbid_traffic_to_the_unproven(host)
+    host.calls, host.faults = 0, faults
+    event(carry_out(host, made).outcome)
+    host.faults = {}
+    outcome = roll_out(host, case.old)
+    assert outcome.failure is None, outcome.message()
+    _runs_exactly(host)
+    _plans_nothing(host, case.old)
 
 
 @_SETTINGS
