@@ -106,7 +106,8 @@ ROLLED_BACK = {
         ("check",),
         ("exec test -e /tmp/migrated", "exit code 1"),
         keys={"x-rollout": {"checks": [{"exec": {"command": ["test", "-e", "/tmp/migrated"]}}]}},
-        arguments={"timeout": 1},
+        # It has to be healthy first, on a busy machine, too.
+        arguments={"timeout": 5},
     ),
     "bad-command": Failure(
         ("create",), ("could not be started", "/bin/no-such-program"), keys={"entrypoint": ["/bin/no-such-program"]}
