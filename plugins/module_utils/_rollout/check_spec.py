@@ -57,8 +57,8 @@ def _kinds(raw: Any, where: str, kinds: tuple[str, ...], problems: Problems) -> 
         problems.add(f"{where}: must be a list of checks, each one of {', '.join(kinds)}")
         return
     for number, check in enumerate(raw):
-        kind = next(iter(check)) if isinstance(check, Mapping) and len(check) == 1 else None
-        if kind in kinds:
+        (kind, *others) = check if isinstance(check, Mapping) and check else (None,)
+        if kind in kinds and not others:
             yield str(kind), check[kind], f"{where}[{number}].{kind}"
         else:
             problems.add(f"{where}[{number}]: must be a mapping with one key; allowed: {', '.join(kinds)}")

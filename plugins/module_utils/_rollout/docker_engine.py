@@ -39,8 +39,8 @@ _ANSWER = 60
 _ASK_AGAIN = 0.05
 # How long the rest of an ended command's output is waited for. Seconds.
 _REST = 2.0
-# How many of the last pieces of a command's output are kept.
-_KEPT_READS = 100
+# How much of the end of a command's output is kept, in bytes.
+_KEPT = 1 << 20
 
 
 class DockerEngine:
@@ -216,13 +216,18 @@ class _OutputReader(threading.Thread):
         super().__init__(daemon=True)
         self._api = api
         self._execution = execution
-        self._output: collections.deque[bytes] = collections.deque(maxlen=_KEPT_READS)
+        self._output: collections.deque[bytes] = collections.deque()
+        self._size = 0
         self._error: Exception | None = None
         self.start()
 
     def run(self) -> None:
         try:
-            self._output.extend(self._api.exec_start(self._execution, stream=True))
+            for piece in self._api.exec_start(self._execution, stream=True):
+                self._output.append(piece)
+                self._size += len(piece)
+                while self._size > _KEPT:
+                    self._size -= len(self._output.popleft())
         except (docker.errors.DockerException, requests.RequestException, OSError) as error:
             self._error = error
 

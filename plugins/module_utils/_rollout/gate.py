@@ -132,7 +132,9 @@ def _terminal(gate: Gate, container: Container) -> Failed | None:
     restarted = container.restart_count > gate.restarts
     started_again = gate.started_at is not None and container.started_at != gate.started_at
     if container.status == "restarting" or restarted or started_again:
-        return Failed("restarting", f"keeps restarting, last exit code {container.exit_code}")
+        # While it runs again the engine says 0, whatever it was before.
+        last = "" if container.status == "running" else f", last exit code {container.exit_code}"
+        return Failed("restarting", f"keeps restarting{last}")
     return None
 
 

@@ -22,6 +22,7 @@ _MASTER = "nginx: master process "
 _WORKER = "nginx: worker process"
 _LEAVING = f"{_WORKER} is shutting down"
 _FILE = re.compile(r"^# configuration file (.+):$", re.MULTILINE)
+_SAID = re.compile(r"(?:nginx: |\d{4}/\d\d/\d\d \d\d:\d\d:\d\d )\[\w+\] [^\n]*\n")
 _UPSTREAM = re.compile(r"(?:^|[;{}\s])upstream\s+\S+\s*\{([^{}]*)\}")
 
 
@@ -78,43 +79,52 @@ def version(output: str) -> tuple[int, ...] | None:
     return int(line[1]), int(line[2]), int(line[3])
 
 
+def too_old(name: str, output: str) -> str:
+    """Say that the nginx in the container `name` is too old by its `nginx -v`; nothing where it is not, or unknown."""
+    found = version(output)
+    if found is None or found >= OLDEST:
+        return ""
+    return (
+        f"{name} is nginx {_dotted(found)}, and x-rollout.proxy needs {_dotted(OLDEST)} or later; roll a newer image "
+        "out first, without x-rollout.proxy"
+    )
+
+
 def refusal(output: str) -> str:
     """Give the reason out of what a refused configuration makes nginx say, in its own words."""
     found = re.search(r"\[emerg\] (?:\d+#\d+: )?(.+)", output)
-    lines = [line.strip() for line in output.splitlines() if line.strip() and "nginx version:" not in line]
-    words = found[1].strip() if found else "".join(lines[-1:]) or "it said nothing"
-    old = _old(output)
-    return f"{words} (it is {old}: x-rollout.proxy needs {_dotted(OLDEST)} or later)" if old else words
+    lines = [line.strip() for line in output.splitlines() if line.strip()]
+    return found[1].strip() if found else "".join(lines[-1:]) or "it said nothing"
 
 
-def reads(dump: str, path: str) -> bool:
-    """Whether the configuration that `nginx -v -T` prints includes the file `path`.
+def configuration(output: str) -> str | None:
+    """Give the configuration out of what `nginx -q -T` prints. None where its beginning is lost: of a very long one.
 
-    Of a very long one only the end may be left, without the version that comes first: none is said to be missing then.
+    Errors and output come by two pipes, so a warning may stand in the middle of a line of the other.
     """
-    return path in map(posixpath.normpath, _FILE.findall(dump)) or "nginx version:" not in dump
+    text = _SAID.sub("", output)
+    return text if _FILE.match(text) else None
 
 
-def findings(dump: str, name: str, path: str, drain_timeout: float) -> Findings:
-    """Judge the output of `nginx -v -T` in the container `name`, which routes by the upstream file `path`.
+def reads(configuration: str, path: str) -> bool:
+    """Whether a configuration includes the file `path`."""
+    return path in map(posixpath.normpath, _FILE.findall(configuration))
+
+
+def findings(configuration: str, name: str, path: str, drain_timeout: float) -> Findings:
+    """Judge the configuration of the container `name`, which routes by the upstream file `path`.
 
     The file is there. `drain_timeout` in seconds.
     """
     problems, warnings = [], []
-    old = _old(dump)
-    if old:
-        problems.append(
-            f"{name} is {old}, and x-rollout.proxy needs {_dotted(OLDEST)} or later; roll a newer image out first, "
-            "without x-rollout.proxy"
-        )
-    if not reads(dump, path):
+    if not reads(configuration, path):
         directory = posixpath.dirname(path)
         problems.append(
             f"the configuration of {name} does not read {path}; put `include {path};` into its upstream "
             f"block, or correct x-rollout.proxy.upstream (the file's name) or directory ({directory})"
         )
-    code = re.sub(r"#[^\n]*", "", dump)
-    block = _including(code, dump, path)
+    code = re.sub(r"#[^\n]*", "", configuration)
+    block = _including(code, configuration, path)
     if block is not None and not _has(block, "zone"):
         problems.append(f"the upstream block of {name} that includes {path} has no zone; put `zone NAME 256k;` there")
     if not _has(code, "resolver"):
@@ -133,19 +143,13 @@ def findings(dump: str, name: str, path: str, drain_timeout: float) -> Findings:
     return Findings(tuple(problems), tuple(warnings))
 
 
-def _old(output: str) -> str:
-    """Name a version that is too old; nothing where it is not, or not known to be."""
-    found = version(output)
-    return f"nginx {_dotted(found)}" if found is not None and found < OLDEST else ""
-
-
 def _has(code: str, directive: str) -> bool:
     return re.search(rf"(?:^|[;{{}}\s]){directive}\s", code) is not None
 
 
-def _including(code: str, dump: str, path: str) -> str | None:
+def _including(code: str, configuration: str, path: str) -> str | None:
     """Give the upstream block that includes the file `path`, None where none is seen to."""
-    files = _FILE.findall(dump)
+    files = _FILE.findall(configuration)
     root = posixpath.dirname(files[0]) if files else ""
     for block in _UPSTREAM.findall(code):
         included = re.findall(r"(?:^|[;\s])include\s+['\"]?([^;'\"\s]+)", block)

@@ -55,15 +55,14 @@ class NginxRouter:
         # Without the file nginx may refuse its configuration, rightly.
         for container in proxies if text is not None else ():
             try:
-                dump = self._test(container)
+                found = self._look(container, route, service.policy.drain_timeout)
             except EngineUnreachable:
                 raise
             except EngineError as error:
                 problems.append(str(error))
-                continue
-            found = nginx.findings(dump, container.name, _inside(route), service.policy.drain_timeout)
-            problems.extend(found.problems)
-            warnings.extend(found.warnings)
+            else:
+                problems.extend(found.problems)
+                warnings.extend(found.warnings)
         return nginx.Findings(tuple(problems), tuple(warnings))
 
     def current(self, route: Route) -> str | None:
@@ -100,8 +99,8 @@ class NginxRouter:
         """Write, test everywhere, reload everywhere, wait for new workers. Enters in `reloaded` what took it up."""
         _write(self._file(route), text)
         for container in proxies:
-            dump = self._test(container)
-            if not nginx.reads(dump, _inside(route)):
+            configuration = self._test(container)
+            if configuration is not None and not nginx.reads(configuration, _inside(route)):
                 raise ProxyError(f"the configuration of {container.name} does not read {_inside(route)}")
         # The workers of before all reloads: none of them may be among those of after.
         old = {container.id: self._workers(container.id) for container in proxies}
@@ -141,9 +140,18 @@ class NginxRouter:
                 left.append(f"the file of before is back, but not read: {error}")
         return left
 
-    def _test(self, container: Container) -> str:
-        """Let nginx read its configuration and print it with its version; ProxyError when it refuses it."""
-        return self._run(container, "-v", "-T", refused=f"nginx in {container.name} refuses its configuration")
+    def _look(self, container: Container, route: Route, drain_timeout: float) -> nginx.Findings:
+        output = self._run(container, "-v", refused=f"nginx in {container.name} does not tell its version")
+        old = nginx.too_old(container.name, output)
+        configuration = None if old else self._test(container)
+        if configuration is None:
+            return nginx.Findings(problems=(old,) if old else ())
+        return nginx.findings(configuration, container.name, _inside(route), drain_timeout)
+
+    def _test(self, container: Container) -> str | None:
+        """Let nginx read its configuration and give it, None where it is too long; ProxyError when it refuses it."""
+        output = self._run(container, "-q", "-T", refused=f"nginx in {container.name} refuses its configuration")
+        return nginx.configuration(output)
 
     def _reload(self, container: Container) -> None:
         self._run(container, "-s", "reload", refused=f"nginx in {container.name} could not be reloaded")

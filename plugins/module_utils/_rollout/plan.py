@@ -51,10 +51,16 @@ class ServicePlan:
     @property
     def interrupts(self) -> bool:
         """Whether the service is down for a while, even when all goes well."""
-        stays = any(container.serving for container in self.keep)
+        policy = self.service.policy
         if self.restart:
-            return len(self.restart) == 1 and not stays
-        return self.order != "start_first" and any(container.running for container in self.retire)
+            batch, leaving = policy.parallelism or len(self.restart), self.restart
+        else:
+            # All at once, where two versions cannot run side by side.
+            alone = self.order == "recreate" or self.service.exclusive or self.followers
+            batch = 0 if alone else policy.canary or policy.parallelism or self.create
+            leaving = () if self.order == "start_first" else tuple(c for c in self.retire if c.running)
+        stays = any(container.serving for container in self.keep) and not self.service.exclusive
+        return bool(leaving) and not stays and (not batch or len(leaving) <= batch)
 
 
 @dataclass(frozen=True)

@@ -30,7 +30,7 @@ def make_plan(project: Project, containers: Sequence[Container], facts: Facts, r
         by_service.get(container.service, strays).append(container)
 
     facts = replace(facts, cut_off=_cut_off(project, containers))
-    selected = _selected(project, facts.selected)
+    selected = frozenset(project.services) if facts.selected is None else facts.selected
     problems = Problems()
     steps: dict[str, ServicePlan] = {}
 
@@ -67,19 +67,6 @@ def _cut_off(project: Project, containers: Sequence[Container]) -> frozenset[str
     there = {container.id for container in containers}
     bound = (c for c in containers if c.service in project.services and project.services[c.service].bound_to)
     return frozenset(container.id for container in bound if container.bound_to - there)
-
-
-def _selected(project: Project, named: frozenset[str] | None) -> frozenset[str]:
-    """Give the named services, what they depend on, and what is bound to one of those; all when None is named."""
-    if named is None:
-        return frozenset(project.services)
-    selected = set(named)
-    for name in named:
-        selected.update(project.dependencies(name))
-    for service in project.services.values():
-        if service.bound_to & selected:
-            selected.add(service.name)
-    return frozenset(selected)
 
 
 def _warnings(steps: Sequence[ServicePlan], strays: Sequence[Container]) -> tuple[str, ...]:

@@ -17,7 +17,6 @@ from .changes import is_hidden
 from .plan import Plan, ServicePlan, short
 from .release import Timing
 
-_UNKNOWN: Mapping[str, Timing] = {}
 _PHRASES = {
     "none": "nothing to do",
     "wait": "waits for what runs already",
@@ -28,17 +27,17 @@ _PHRASES = {
 }
 
 
-def lines(plan: Plan, timings: Mapping[str, Timing] = _UNKNOWN) -> list[str]:
+def lines(plan: Plan, timings: Mapping[str, Timing] | None = None) -> list[str]:
     """One line for each service that something happens to, in the order in which it happens.
 
     `timings`: how long the services took the last time, by name.
     """
-    told = [f"{step.service.name}: {_phrase(step, timings)}" for step in plan.services if step.action != "none"]
+    told = [f"{step.service.name}: {_phrase(step, timings or {})}" for step in plan.services if step.action != "none"]
     told += [f"{container.service}: {container.name} is removed, an orphan" for container in plan.orphans]
     return told
 
 
-def text(plan: Plan, timings: Mapping[str, Timing] = _UNKNOWN) -> str:
+def text(plan: Plan, timings: Mapping[str, Timing] | None = None) -> str:
     """The lines as one block, empty where nothing happens."""
     return "".join(f"plan: {line}\n" for line in lines(plan, timings))
 

@@ -104,7 +104,7 @@ def check(data: Mapping[str, Any], problems: Problems) -> None:
 
 def _check(value: Any, shape: _Shape, where: str, problems: Problems) -> None:
     # Exact: true is an int to Python.
-    if type(value) is not shape.type:
+    if not isinstance(value, shape.type) or (isinstance(value, bool) and shape.type is not bool):
         problems.add(f"{where}: must be {shape.words}")
         return
     if isinstance(value, list):

@@ -145,7 +145,7 @@ class WayBack:
         """Start what was stopped, every one that can be, and see that those serve that served."""
         self._make_again(record)
         if any(container.running for container in record.step.retire):
-            self.prover.prove(record.step, [container.id for container in record.again], 0.0)
+            self._see_that_they_serve(record, record.again, 0.0)
         back, refused = record.step.service.policy.back, []
         waiting = list(record.stopped)
         size = back.parallelism or len(waiting)
@@ -161,7 +161,7 @@ class WayBack:
                     if isinstance(error, EngineUnreachable):
                         raise
                     refused.append(str(error))
-            self._see_that_they_serve(record, started, back.monitor)
+            self._see_that_they_serve(record, [each for each in started if each.serving], back.monitor)
             if waiting and back.delay:
                 self.clock.sleep(back.delay)
         if refused:
@@ -175,8 +175,8 @@ class WayBack:
         record.leaves(tuple(record.serving), now)
         record.joins([container for container in old if container.serving], now)
 
-    def _see_that_they_serve(self, record: Record, started: Sequence[Container], monitor: float) -> None:
-        served = [container for container in started if container.serving]
+    def _see_that_they_serve(self, record: Record, served: Sequence[Container], monitor: float) -> None:
+        """Start what does not run yet of what served before, and wait until it does again."""
         # A timeout too short for the new ones is no reason to give the old ones up.
         usual = (gate.patience(Policy(), container, record.step.service.one_shot) for container in served)
         ids = [container.id for container in served]
@@ -242,15 +242,18 @@ class WayBack:
     def _restart_again(self, records: Sequence[Record]) -> list[str]:
         """What restarted with a new container restarts with the old one, too, now that it is back."""
         problems = []
+        restarted = {record.step.service.name for record in records if record.restarted}
         for record in records:
-            for container in record.restarted:
+            # In a namespace of one that restarts: its own of before is gone.
+            lost = record.step.service.bound_to & restarted and not record.restarted
+            for container in [c for c in record.step.retire if c.running] if lost else record.restarted:
                 try:
                     self.prover.forget(container.id)
                     found = self.engine.inspect(container.id)
                     if found is not None and found.running:
                         self.lifecycle.stop(found)
                     self.lifecycle.bring_back(container)
-                    self._see_that_they_serve(record, [container], 0.0)
+                    self._see_that_they_serve(record, [container] if container.serving else [], 0.0)
                 except (Halt, EngineError) as error:
                     problems.append(f"{record.step.service.name}: {self.redact(str(error))}")
         return problems

@@ -52,11 +52,10 @@ def test_old_workers_serve_as_long_as_a_rollout_waits_for_them(render):
 
 
 def test_a_rollout_switches_this_nginx_without_a_complaint(render):
-    """By the dump that `nginx -T` would print of it."""
-    version = "nginx version: nginx/1.30.6\n# configuration file /etc/nginx/nginx.conf:\n"
+    """By what `nginx -T` would print of it."""
+    main = f"# configuration file /etc/nginx/nginx.conf:\n{configuration(render)}"
     included = "\n# configuration file /etc/nginx/upstreams/letta.conf:\n"
-    dump = version + configuration(render) + included
-    assert findings(dump, "nginx-1", "/etc/nginx/upstreams/letta.conf", drain_timeout=600) == Findings()
+    assert findings(main + included, "nginx-1", "/etc/nginx/upstreams/letta.conf", drain_timeout=600) == Findings()
 
 
 def test_the_first_upstream_file_is_what_a_rollout_writes_where_no_container_runs(render):

@@ -78,6 +78,7 @@ def test_an_old_version_that_does_not_come_up_again_is_told_where_the_run_was_to
         return project(web=service(version, container_name="web", deploy=reacts("continue")))
 
     roll_out(host, definition("1"))
+    host.scripts_again = {"web": [NEVER_HEALTHY]}
     assert roll_out(host, definition("2"), {"web": [NEVER_HEALTHY]}).outcome == "dirty"
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from ansible_collections.agentfleet.letta.plugins.module_utils._rollout.dependency_order import dependency_order
@@ -79,7 +79,6 @@ def _reachable(graph: dict[str, set[str]], start: str) -> set[str]:
     return seen
 
 
-@settings(deadline=None)
 @given(_GRAPH, _GRAPH)
 def test_there_is_an_order_unless_something_waits_for_itself(
     needs: dict[str, set[str]], routed_by: dict[str, set[str]]
@@ -100,7 +99,6 @@ def test_there_is_an_order_unless_something_waits_for_itself(
         assert all(order.index(other) < order.index(name) for name in order for other in waits_for[name])
 
 
-@settings(deadline=None)
 @given(st.lists(st.tuples(st.integers(0, 7), st.integers(0, 7)), max_size=20), st.permutations(range(8)))
 def test_dependencies_come_before_their_dependants_whatever_the_order_in_the_file(
     pairs: list[tuple[int, int]], order: list[int]

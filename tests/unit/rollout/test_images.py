@@ -66,14 +66,13 @@ def bring(
     return registry, made
 
 
-def needs(pull: str, build: str, here: bool, /, **config: Any) -> str:
+def needs(how_to_pull: str, how_to_build: str, here: bool, **config: Any) -> str:
     """What a service of this configuration needs, in words."""
     service = samples.service(**config)
-    wanted = images.needs([service], pull, build, {service.image: "one" if here else None})
+    wanted = images.needs([service], how_to_pull, how_to_build, {service.image: "one" if here else None})
     assert wanted.or_build <= set(wanted.pull)
-    return " ".join(
-        [*("pull" for _ in wanted.pull), *("or_build" for _ in wanted.or_build), *("build" for _ in wanted.build)]
-    )
+    kinds = {"pull": wanted.pull, "or_build": wanted.or_build, "build": wanted.build}
+    return " ".join(kind for kind, services in kinds.items() for _service in services)
 
 
 @pytest.mark.parametrize(

@@ -19,7 +19,7 @@ from ansible_collections.agentfleet.letta.plugins.module_utils._rollout.policy i
 from . import samples
 
 WEB = Route("nginx", "web", 8000)
-DUMP = "nginx version: nginx/1.30.6\n# configuration file /etc/nginx/upstreams/web.conf:\n"
+CONFIGURATION = "# configuration file /etc/nginx/upstreams/web.conf:\n"
 
 
 @dataclass
@@ -62,7 +62,7 @@ class Proxies:
     def execute(self, container_id: str, command: Hook, timeout: float) -> Execution:
         self._call()
         if command.command[-2:] != ("-s", "reload"):
-            return Execution(0, DUMP)
+            return Execution(0, CONFIGURATION)
         self.told.append(container_id)
         self.generation[container_id] = self.generation.get(container_id, 0) + self.reloads
         return Execution(0, "")

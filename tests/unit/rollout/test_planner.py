@@ -227,6 +227,25 @@ def test_what_restarts_with_a_renewed_service_is_restarted_where_it_stands(db: C
     assert planned.interrupts
 
 
+@pytest.mark.parametrize(
+    ("config", "down"),
+    [
+        ({"deploy": {"replicas": 2, "update_config": {"order": "stop-first"}}}, False),
+        ({"deploy": {"replicas": 2, "update_config": {"order": "stop-first", "parallelism": 0}}}, True),
+        ({"deploy": {"replicas": 2}, **DATA}, True),
+        ({"deploy": {"replicas": 2}}, False),
+    ],
+)
+def test_a_service_is_down_where_all_that_serves_leaves_at_once(config: dict[str, Any], down: bool) -> None:
+    assert made(samples.project(web=config), stale(), stale(number=2)).services[0].interrupts is down
+
+
+@pytest.mark.parametrize(("parallelism", "down"), [(1, False), (2, True), (0, True)])
+def test_a_restart_is_an_interruption_where_all_restart_at_once(parallelism: int, down: bool) -> None:
+    project = restarting_with_db(deploy={"replicas": 2, "update_config": {"parallelism": parallelism}})
+    assert made(project, stale("db"), running("web"), running("web", 2)).services[1].interrupts is down
+
+
 def test_what_is_replaced_itself_needs_no_restart() -> None:
     assert made(restarting_with_db(), stale("db"), stale("web")).services[1].restart == ()
 
@@ -250,10 +269,10 @@ def test_a_changed_file_of_a_service_that_does_not_run_is_no_change() -> None:
     assert planned.services[0].action == "create"
 
 
-def test_only_the_selected_services_and_what_they_need_are_planned() -> None:
-    project = samples.project(db={}, web={"depends_on": {"db": {"condition": "service_started"}}}, other={})
-    planned = made(project, stale("db"), stale("web"), stale("other"), facts={"selected": frozenset(["web"])})
-    assert {s.service.name: s.action for s in planned.services} == {"db": "update", "web": "update", "other": "none"}
+def test_only_the_selected_services_are_planned() -> None:
+    project = samples.project(web={}, other={})
+    planned = made(project, stale("web"), stale("other"), facts={"selected": frozenset(["web"])})
+    assert {s.service.name: s.action for s in planned.services} == {"web": "update", "other": "none"}
 
 
 def routed() -> spec.Project:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from ansible_collections.agentfleet.letta.plugins.module_utils._rollout.errors import SpecError
@@ -85,7 +85,6 @@ _SECONDS = st.none() | st.integers(0, 10_000).map(float)
 _COUNT = st.none() | st.integers(0, 100)
 
 
-@settings(deadline=None)
 @given(
     st.builds(
         Overrides,

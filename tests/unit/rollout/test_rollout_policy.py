@@ -265,6 +265,21 @@ def test_a_group_moves_together_and_the_new_one_is_bound_to_the_new_one() -> Non
     )
 
 
+def test_what_came_back_into_a_namespace_that_restarts_restarts_with_it() -> None:
+    def three(db: str, side: str) -> dict[str, Any]:
+        definition = sidecar("1")
+        definition["services"]["app"]["depends_on"] = {"db": {"condition": "service_started", "restart": True}}
+        definition["services"]["side"]["environment"] = {"VERSION": side}
+        definition["services"]["db"] = database(db)
+        definition["services"]["z"] = checked(side, depends_on={"side": {"condition": "service_started"}})
+        return definition
+
+    host = hosted(three("1", "1"))
+    assert after(host, three("2", "2"), z=[CRASHES]).outcome == "rolled_back"
+    starts = [deed for deed in host.done if deed in ("start shop-app-1", "start shop-side-1")]
+    assert starts[-2:] == ["start shop-app-1", "start shop-side-1"]
+
+
 def test_a_group_goes_back_together_under_its_own_names() -> None:
     host = hosted(sidecar("1"))
     before = {machine.id: machine.name for machine in host.machines.values()}
@@ -273,10 +288,16 @@ def test_a_group_goes_back_together_under_its_own_names() -> None:
     assert host.done.index("start shop-app-1") < host.done.index("start shop-side-1")
 
 
+def test_what_is_made_again_has_its_own_time_whatever_the_new_one_had() -> None:
+    host = hosted(project(web=checked("1", container_name="web")))
+    hasty = {"container_name": "web", "x-rollout": {"timeout": "0.5s"}}
+    assert after(host, project(web=checked("2", **hasty)), web=[Script(healthy_after=None)]).outcome == "rolled_back"
+
+
 def test_a_fixed_name_is_made_again_from_what_was_committed() -> None:
     host = hosted(project(web=checked("1", container_name="web")))
     old = host.of("web")[0]
-    assert after(host, project(web=checked("2", container_name="web")), web=[CRASHES, GOOD]).outcome == "rolled_back"
+    assert after(host, project(web=checked("2", container_name="web")), web=[CRASHES]).outcome == "rolled_back"
     (again,) = host.of("web")
     assert (again.name, again.config_hash, again.status) == ("web", old.config_hash, "running")
 

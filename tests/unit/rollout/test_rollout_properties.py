@@ -16,7 +16,7 @@ from ansible_collections.agentfleet.letta.plugins.module_utils._rollout.policy i
 
 from .simulation import GOOD, GOOD_ONE_SHOT, Host, Killed, Machine, Script, carry_out, plan_for, roll_out
 
-_SETTINGS = settings(max_examples=80, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+_SETTINGS = settings(max_examples=80, suppress_health_check=[HealthCheck.too_slow])
 
 _BAD = st.sampled_from(
     [

@@ -17,23 +17,22 @@ from . import samples
 _STARTED = {"condition": "service_started"}
 
 
-def shop() -> spec.Project:
-    return samples.project(
-        db={},
-        cache={},
-        web={"depends_on": {"db": _STARTED}},
-        worker={"depends_on": {"web": _STARTED, "cache": _STARTED}},
-        agent={"network_mode": "service:web", "depends_on": {"web": _STARTED}},
-        report={"depends_on": {"db": {**_STARTED, "restart": True}}},
-    )
+SHOP: spec.Project = samples.project(
+    db={},
+    cache={},
+    web={"depends_on": {"db": _STARTED}},
+    worker={"depends_on": {"web": _STARTED, "cache": _STARTED}},
+    agent={"network_mode": "service:web", "depends_on": {"web": _STARTED}},
+    report={"depends_on": {"db": {**_STARTED, "restart": True}}},
+)
 
 
 def chosen(*names: str) -> set[str]:
-    return set(selection.select(shop(), names, lambda: {*shop().services, "debugger"}))
+    return set(selection.select(SHOP, names, lambda: {*SHOP.services, "debugger"}))
 
 
 def test_no_names_are_all_services() -> None:
-    assert chosen() == set(shop().services)
+    assert chosen() == set(SHOP.services)
 
 
 def test_what_a_service_depends_on_comes_with_it_and_nothing_else() -> None:
@@ -56,15 +55,15 @@ def test_an_unknown_service_is_refused_with_those_that_there_are() -> None:
 
 
 def test_a_service_that_restarts_with_a_chosen_one_and_stays_behind_is_told_of() -> None:
-    (warning,) = selection.left_behind(shop(), {"db"})
+    (warning,) = selection.left_behind(SHOP, {"db"})
     assert warning.startswith("report is not among services, so it is not restarted should db get a new container")
-    assert not selection.left_behind(shop(), {"db", "report"})
-    assert not selection.left_behind(shop(), {"cache"})
+    assert not selection.left_behind(SHOP, {"db", "report"})
+    assert not selection.left_behind(SHOP, {"cache"})
 
 
-@given(st.sets(st.sampled_from(sorted(shop().services)), min_size=1))
+@given(st.sets(st.sampled_from(sorted(SHOP.services)), min_size=1))
 def test_a_selection_is_closed(names: set[str]) -> None:
-    project, selected = shop(), chosen(*names)
+    project, selected = SHOP, chosen(*names)
     assert names <= selected
     for name in selected:
         assert set(project.dependencies(name)) <= selected

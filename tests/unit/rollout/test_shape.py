@@ -11,7 +11,7 @@ import re
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from ansible_collections.agentfleet.letta.plugins.module_utils._rollout import core_yaml, spec
@@ -61,7 +61,7 @@ def _places(value: Any) -> list[tuple[Any, Any]]:
 def _mutated(draw: st.DrawFn) -> Any:
     """A recorded project with some values replaced, taken out, or put in."""
     data = copy.deepcopy(draw(st.sampled_from(_RECORDED)))
-    for _ in range(draw(st.integers(1, 3))):
+    for _time in range(draw(st.integers(1, 3))):
         places = _places(data)
         if not places:
             break
@@ -76,7 +76,6 @@ def _mutated(draw: st.DrawFn) -> Any:
     return data
 
 
-@settings(deadline=None)
 @given(_mutated())
 def test_a_project_is_read_or_refused_in_words(data: Any) -> None:
     with contextlib.suppress(SpecError):
