@@ -85,7 +85,7 @@ ROLLED_BACK = {
         ("unhealthy",),
         ("still unhealthy", "exit code 5, no route"),
         keys={"healthcheck": healthcheck("echo no route; exit 5")},
-        arguments={"timeout": 2},
+        arguments={"timeout": 4},
     ),
     "exits": Failure(("exited",), ("code 42", "out of cheese"), script="echo out of cheese; exit 42"),
     "crash-loop": Failure(
@@ -106,8 +106,8 @@ ROLLED_BACK = {
         ("check",),
         ("exec test -e /tmp/migrated", "exit code 1"),
         keys={"x-rollout": {"checks": [{"exec": {"command": ["test", "-e", "/tmp/migrated"]}}]}},
-        # It has to be healthy first, on a busy machine, too.
-        arguments={"timeout": 5},
+        # A busy host's first health probe has to fit in.
+        arguments={"timeout": 4},
     ),
     "bad-command": Failure(
         ("create",), ("could not be started", "/bin/no-such-program"), keys={"entrypoint": ["/bin/no-such-program"]}
