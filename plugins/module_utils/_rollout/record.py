@@ -23,7 +23,7 @@ class Record:
     # The project's containers before the last create, whose result the engine may have kept to itself.
     before: frozenset[str] | None = None
     created: list[str] = field(default_factory=list)
-    # Their names, those that are gone again not among them.
+    # Their names, without those whose slots went back to old ones.
     created_names: dict[str, str] = field(default_factory=dict)
     # Started where they stood, by a repair.
     started: list[Container] = field(default_factory=list)

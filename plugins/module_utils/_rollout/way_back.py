@@ -109,7 +109,6 @@ class WayBack:
             for container_id in record.created:
                 self.engine.remove(container_id)
             record.created.clear()
-            record.created_names.clear()
             self._put_upstreams_back(record)
             record.stopped.clear()
             record.started.clear()
