@@ -9,7 +9,6 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
 from . import bindings, contents, core_yaml, leftovers, mounted_files, planner, resources, versions
 from .compose_cli import ComposeCli
@@ -99,7 +98,7 @@ class Survey:
             project=project,
             containers=containers,
             facts=Facts(
-                hashes=self._hashes(self.compose, project.config, self.target.hashes, containers),
+                hashes=self._hashes(containers),
                 images={service.image: self.engine.image_id(service.image) for service in project.services.values()},
                 committed=self.committed.services,
                 changed_files=contents.changed(self.committed.contents, found),
@@ -109,16 +108,14 @@ class Survey:
             remove_orphans=self.remove_orphans,
         )
 
-    @staticmethod
-    def _hashes(
-        compose: ComposeCli, config: Mapping[str, Any], hashes: Mapping[str, str], containers: Sequence[Container]
-    ) -> Mapping[str, str]:
+    def _hashes(self, containers: Sequence[Container]) -> Mapping[str, str]:
         """Give the hashes with those of services that are bound to other containers as these bind them now."""
+        config, hashes = self.target.project.config, self.target.hashes
         bound = bindings.resolved(config["services"], containers, hashes)
         if not bound:
             return hashes
         text = core_yaml.dump({**config, "services": {**config["services"], **bound}})
-        now = compose.hashes(text, as_it_stands=True)
+        now = self.compose.hashes(text, as_it_stands=True)
         return {**hashes, **{name: now[name] for name in bound}}
 
     def _examined(self, made: Plan, problems: Problems, coming: Needs) -> Plan:
