@@ -18,7 +18,6 @@ from dataclasses import dataclass, field
 from pathlib import Path, PurePath
 from typing import Any, BinaryIO
 
-from . import inline_files
 from .errors import Problems, SpecError
 from .mounted_files import Files, MountedFile
 
@@ -201,7 +200,7 @@ class _Reader:
         """Give the file's content, or nothing where there is none to compare."""
         if not file.inline:
             return self._on_this_host(file)
-        digest = hmac.new(self._key, inline_files.content_of(file, self._values), hashlib.sha256).hexdigest()
+        digest = hmac.new(self._key, file.read_inline(self._values), hashlib.sha256).hexdigest()
         source = f"environment {file.variable}" if file.variable else "inline"
         return [FileContent(file.kind, file.name, file.target, source, digest)]
 

@@ -33,7 +33,7 @@ class InlineFile:
 def of_service(mounted: Iterable[MountedFile], values: Mapping[str, str]) -> tuple[InlineFile, ...]:
     """Give the inline files of one service; `values` holds the variables by name."""
     return tuple(
-        InlineFile(file.target, content_of(file, values), file.uid, file.gid, file.mode)
+        InlineFile(file.target, file.read_inline(values), file.uid, file.gid, file.mode)
         for file in mounted
         if file.inline
     )
@@ -69,13 +69,7 @@ def archive(files: Iterable[InlineFile]) -> bytes:
     return buffer.getvalue()
 
 
-def content_of(file: MountedFile, values: Mapping[str, str]) -> bytes:
-    """Give what an inline file holds."""
-    text = file.content if file.content is not None else values[file.variable]
-    return text.encode("utf-8")
-
-
 def secret_values(files: Files, values: Mapping[str, str]) -> list[str]:
     """Give what the inline secrets hold, to be taken out of evidence."""
     secrets = (file for mounted in files.values() for file in mounted if file.kind == "secret" and file.inline)
-    return sorted({content_of(file, values).decode("utf-8") for file in secrets})
+    return sorted({file.read_inline(values).decode("utf-8") for file in secrets})

@@ -52,6 +52,11 @@ class MountedFile:
         """Whether it is copied into the container instead of mounted."""
         return not self.path
 
+    def read_inline(self, values: Mapping[str, str]) -> bytes:
+        """Give what an inline file holds; `values` are those of variables by name."""
+        text = self.content if self.content is not None else values[self.variable]
+        return text.encode("utf-8")
+
 
 Files = Mapping[str, "tuple[MountedFile, ...]"]
 

@@ -6,11 +6,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
 from . import evidence
-from .plan import ServicePlan
+from .plan import Plan, ServicePlan
 
 
 @dataclass(frozen=True)
@@ -59,3 +60,13 @@ def describe(step: ServicePlan) -> dict[str, Any]:
         "old": [container.name for container in step.retire],
         "interrupts": step.interrupts,
     }
+
+
+def unchanged(plan: Plan, seconds: float) -> Outcome:
+    """Give the outcome of a plan that has nothing to do."""
+    return Outcome("unchanged", tuple(told(step) for step in plan.services), seconds)
+
+
+def told(step: ServicePlan, new: Iterable[str] = (), seconds: float = 0.0, down: float = 0.0) -> dict[str, Any]:
+    """Give one service's part of a run as plain data; `new` names its new containers."""
+    return {**describe(step), "new": list(new), "seconds": round(seconds, 2), "down": round(down, 2)}

@@ -77,9 +77,14 @@ class Plan:
         """Whether carrying it out would change anything on the host."""
         return any(step.action not in ("none", "wait") for step in self.services) or bool(self.orphans)
 
+    @property
+    def at_rest(self) -> bool:
+        """Whether there is nothing to do, nor to wait for."""
+        return not self.orphans and all(step.action == "none" for step in self.services)
+
     def bound_to(self, service: str) -> tuple[ServicePlan, ...]:
-        """Give the steps of services that get new containers because theirs are bound to those of `service`."""
-        return tuple(step for step in self.services if step.replaces and service in step.service.bound_to)
+        """Give the steps of services whose old containers go before those of `service`, to which they are bound."""
+        return tuple(step for step in self.services if step.retire and service in step.service.bound_to)
 
 
 @dataclass(frozen=True)

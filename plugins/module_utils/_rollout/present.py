@@ -11,27 +11,9 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from . import (
-    contents,
-    core_yaml,
-    evidence,
-    hook_spec,
-    images,
-    inline_files,
-    lifecycle,
-    mounted_files,
-    outcome,
-    probe,
-    redaction,
-    release,
-    report,
-    request,
-    rollout,
-    selection,
-    target,
-)
+from . import contents, core_yaml, evidence, images, outcome, release, report, request, selection, target
 from .clock import MonotonicClock
 from .commands import Commands
 from .compose_cli import ComposeCli
@@ -42,6 +24,9 @@ from .interrupts import SignalInterrupts
 from .nginx_router import NginxRouter
 from .plan import Plan
 from .survey import Survey
+
+if TYPE_CHECKING:
+    from .rollout import Rollout
 
 
 def run(module: Any) -> None:
@@ -72,17 +57,6 @@ def _connect() -> Engine:
     from .docker_engine import DockerEngine  # noqa: PLC0415  in the background, while Compose is at work
 
     return DockerEngine()
-
-
-def _hooks(services: Mapping[str, Any]) -> dict[str, lifecycle.Hooks]:
-    """Read the hooks of a committed configuration: they were read without a problem when it was rolled out."""
-    ignored = Problems()
-    return {
-        name: lifecycle.Hooks(
-            hook_spec.hooks(config, "post_start", name, ignored), hook_spec.hooks(config, "pre_stop", name, ignored)
-        )
-        for name, config in services.items()
-    }
 
 
 class _Present:
@@ -146,8 +120,12 @@ class _Present:
             self._warn(*found.unread, *made.warnings)
             # Told before the commit, after which nothing differs.
             result = self._told(made, survey)
-            run = self._rollout(made, found, survey, store)
             result["changed"] = made.changes or brought.changed or self._install_is_due()
+            commit = self._commit(found, survey, store)
+            if made.at_rest and not self._asked.final_checks:
+                commit({}, frozenset())
+                return {**result, **self._ended(outcome.unchanged(made, self._clock.now() - began))}
+            run = self._run_of(made, found, survey, commit)
             # Until the process ends: what is proven is also recorded and installed.
             self._interrupts.defer()
         ended = run.run()
@@ -155,54 +133,40 @@ class _Present:
             self._warn(*brought.put_back())
         return {**result, **self._ended(ended)}
 
-    def _rollout(self, made: Plan, found: Contents, survey: Survey, store: release.Store) -> rollout.Rollout:
+    def _commit(self, found: Contents, survey: Survey, store: release.Store) -> release.Commit:
         before = survey.committed
 
         def commit(timings: Mapping[str, release.Timing], incomplete: frozenset[str]) -> None:
             proven = survey.target.selected - incomplete
             config = survey.target.config
-            if proven != set(made.project.services):
+            if proven != set(survey.target.project.services):
                 config = selection.in_force(config, before.config, proven)
             # Put in place last, but written first: a commit that fails leaves the record of before, which leads back.
             with self._installing():
                 store.commit(config, contents.of_release(before.contents, found, proven), timings)
 
+        return commit
+
+    def _run_of(self, made: Plan, found: Contents, survey: Survey, commit: release.Commit) -> Rollout:
+        # Half of the code. A run that finds nothing to do is quicker without.
+        from . import assembly, redaction, rollout  # noqa: PLC0415
+
         return rollout.Rollout(
             plan=made,
-            host=rollout.Host(
-                engine=survey.engine,
-                compose=survey.compose,
-                compose_before=survey.compose_before,
-                clock=self._clock,
-                checker=probe.HostChecker(survey.engine),
-                router=survey.router,
-                interrupts=self._interrupts,
-            ),
-            extras=rollout.Extras(
-                hooks_before=_hooks(before.services),
-                needs_before={name: frozenset(each.get("depends_on") or ()) for name, each in before.services.items()},
-                archives=inline_files.archives(mounted_files.of_project(made.project), found.values),
-                archives_before=inline_files.archives(
-                    # Read without a problem when it was rolled out.
-                    mounted_files.of_config(before.config, Problems()),
-                    before.contents.values,
-                ),
-                final_checks=self._asked.final_checks,
-                log_lines=self._asked.log_lines,
-            ),
-            redact=self._redactor(made, found),
+            host=assembly.host(survey, self._clock, self._interrupts),
+            extras=assembly.extras(made.project, found, survey.committed, self._asked),
+            redact=redaction.redactor(made.project, found.values, self._module.warn),
             commit=commit,
         )
-
-    def _redactor(self, made: Plan, found: Contents) -> evidence.Redact:
-        return evidence.redactor(redaction.secrets(made.project, found.values, self._module.warn))
 
     def _without_image(
         self, error: ImageError, made: Plan, found: Contents, survey: Survey, began: float
     ) -> dict[str, Any]:
         """Say that an image cannot be had, and what serves without it."""
+        from . import redaction  # noqa: PLC0415  as in _run_of
+
         # What a build says holds its arguments.
-        words = self._redactor(made, found)(str(error))
+        words = redaction.redactor(made.project, found.values, self._module.warn)(str(error))
         present = survey.engine.containers(made.project.name)
         return {
             **self._told(made, survey),

@@ -13,6 +13,11 @@ from . import evidence, inline_files, mounted_files
 from .spec import Project
 
 
+def redactor(project: Project, delivered: Mapping[str, str], warn: Callable[[str], None]) -> evidence.Redact:
+    """Give what takes them out of a text; the arguments as for `secrets`."""
+    return evidence.redactor(secrets(project, delivered, warn))
+
+
 def secrets(project: Project, delivered: Mapping[str, str], warn: Callable[[str], None]) -> list[str]:
     """Give what secrets hold, and the values of variables whose names say that they are secret.
 

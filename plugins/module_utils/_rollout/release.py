@@ -22,7 +22,7 @@ import os
 import secrets
 import shutil
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -44,6 +44,11 @@ class Timing:
 
     seconds: float
     down: float
+
+
+# Records on the host that the new ones are in force, given each service's timing and the services of which old
+# containers stay; OSError when it cannot.
+Commit = Callable[[Mapping[str, Timing], "frozenset[str]"], None]
 
 
 @dataclass(frozen=True)

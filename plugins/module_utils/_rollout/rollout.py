@@ -10,7 +10,7 @@ to undo.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -24,12 +24,12 @@ from .errors import ComposeError, EngineError, Interrupted, ProxyError
 from .evidence import Halt
 from .interrupts import Interrupts
 from .lifecycle import Hooks, Lifecycle
-from .outcome import Outcome, describe
+from .outcome import Outcome, told
 from .plan import Plan, ServicePlan
 from .prover import Prover
 from .proxy import Router
 from .record import Record
-from .release import Timing
+from .release import Commit, Timing
 from .routing import Routing
 from .updater import Pause, Updater
 from .way_back import WayBack, unit_of
@@ -58,11 +58,6 @@ class Extras:
     archives_before: Mapping[str, bytes] = field(default_factory=dict)
     final_checks: tuple[Check, ...] = ()
     log_lines: int = 50
-
-
-# Records on the host that the new ones are in force, given each service's timing and the services of which old
-# containers stay; OSError when it cannot.
-Commit = Callable[[Mapping[str, Timing], "frozenset[str]"], None]
 
 
 @dataclass
@@ -316,9 +311,6 @@ class Rollout:
 
     def _told(self, step: ServicePlan) -> dict[str, Any]:
         record = self._records.get(step.service.name)
-        return {
-            **describe(step),
-            "new": list(record.created_names.values()) if record else [],
-            "seconds": round(record.seconds, 2) if record else 0.0,
-            "down": round(record.down, 2) if record else 0.0,
-        }
+        if record is None:
+            return told(step)
+        return told(step, record.created_names.values(), record.seconds, record.down)
