@@ -131,8 +131,9 @@ class Rollout:
         """Give the failure, if any, and whether the run is to be left as it is then."""
         try:
             for record in self._records.values():
-                self._at_work = record
-                self._carry_out(record)
+                if not record.given_up:
+                    self._at_work = record
+                    self._carry_out(record)
             self._prove_the_whole()
             self._settle_routes()
             self._commit()
@@ -170,9 +171,10 @@ class Rollout:
             # All of its containers share what only one version can have: they are one slot.
             way_back = self._way_back()
             self._lifecycle.forgiving = True
-            way_back.undo(unit_of(record, self._records))
+            for undone in way_back.undo(unit_of(record, self._records)):
+                undone.kept.extend(way_back.remaining(undone))
+                undone.given_up = True
             self._lifecycle.forgiving = False
-            record.kept.extend(way_back.remaining(record))
             if action == "pause":
                 raise Pause(halt.failure) from halt
             record.failures.append(halt.failure)
@@ -211,7 +213,7 @@ class Rollout:
             for name, record in self._records.items()
             if record.step.replaces or record.step.restart
         }
-        incomplete = frozenset(name for name, record in self._records.items() if record.kept)
+        incomplete = frozenset(name for name, record in self._records.items() if record.kept or record.given_up)
         try:
             self.commit(timings, incomplete)
         except OSError as error:

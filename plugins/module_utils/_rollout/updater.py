@@ -145,8 +145,7 @@ class Updater:
         if step.order == "stop_first":
             # Created before, started after: the time between is when nobody serves. No new one may meet an old one
             # where they would share what only one can have.
-            everything = tuple(container for container in step.retire if container not in record.stopped)
-            self._leave(record, everything if step.service.exclusive else batch.leaving)
+            self._leave(record, step.retire if step.service.exclusive else batch.leaving)
         failures = self._judge(record, new, policy.stable, checked=True)
         if failures:
             self._give_slots_back(record, batch, failures)
@@ -200,13 +199,13 @@ class Updater:
 
     def _leave(self, record: Record, containers: Sequence[Container]) -> None:
         """Take old containers out of traffic, wait until they have none, and stop them."""
-        running = tuple(container for container in containers if container.running)
+        running = tuple(c for c in containers if c.running and c not in record.stopped)
         record.leaves(running, self.clock.now())
         switched = self.routing.serve(record)
         bound = [self.records[s.service.name] for s in self._bound_now(record.step) if s.service.name in self.records]
         self.routing.drain(record, switched, lambda: self._look(record))
         for follower in reversed(bound):
-            self._leave(follower, [c for c in follower.step.retire if c not in follower.stopped])
+            self._leave(follower, follower.step.retire)
         for container in running:
             self.interrupts.check()
             if container not in record.restarted:

@@ -90,8 +90,8 @@ class WayBack:
                 problems.append(self.redact(str(error)))
         return problems
 
-    def undo(self, unit: Sequence[Record]) -> None:
-        """Put the services of one unit back, and forget what was done to them. Raises Halt or EngineError."""
+    def undo(self, unit: Sequence[Record]) -> Sequence[Record]:
+        """Put the services of one unit back, forget what was done to them and give them. Raises Halt or EngineError."""
         for record in reversed(unit):
             if _stops_first(record.step):
                 self._stop_new(record)
@@ -113,6 +113,7 @@ class WayBack:
             record.stopped.clear()
             record.started.clear()
             record.upstreams.clear()
+        return unit
 
     def _put_upstreams_back(self, record: Record) -> None:
         try:
@@ -161,10 +162,24 @@ class WayBack:
                         raise
                     refused.append(str(error))
             self._see_that_they_serve(record, [each for each in started if each.serving], back.monitor)
-            if waiting and back.delay:
+            if waiting:
+                self._make_room(record, started)
                 self.clock.sleep(back.delay)
         if refused:
             raise EngineError("; ".join(refused))
+
+    def _make_room(self, record: Record, returned: Sequence[Container]) -> None:
+        """Let as many new ones go as old ones are back, so that only one batch runs beyond those that are wanted."""
+        new = [c for c in (self.engine.inspect(each) for each in record.created) if c is not None and c.running]
+        leaving = sorted(new, key=lambda container: container.serving)[: len(returned)]
+        now = self.clock.now()
+        record.joins([container for container in returned if container.serving], now)
+        record.leaves(tuple(leaving), now)
+        switched = self.routing.serve(record) if record.upstreams else ()
+        if any(container.serving for container in leaving):
+            self.routing.drain(record, switched, lambda: None)
+        for container in leaving:
+            self.lifecycle.stop(container)
 
     def _let_old_serve(self, record: Record) -> None:
         """From here on what is old gets the traffic, and nothing else."""

@@ -323,3 +323,52 @@ def test_what_is_bound_to_a_surplus_container_is_bound_to_another_one(host: Host
     assert ended.failure is None, ended.message()
     (owner,), (side,) = host.of("owner"), host.of("side")
     assert side.bound_to == {owner.id}
+
+
+def test_the_way_back_goes_batch_by_batch_as_rollback_config_says(host: Host) -> None:
+    def definition(version: str) -> dict[str, Any]:
+        deploy = {"replicas": 3, "rollback_config": {"parallelism": 1}}
+        return project(a=service(version, deploy=deploy), b=service(version))
+
+    roll_out(host, definition("1"))
+    most = 0
+
+    def count() -> None:
+        nonlocal most
+        most = max(most, sum(machine.status == "running" for machine in host.of("a")))
+
+    made = plan_for(host, definition("2"), {"b": [NEVER_HEALTHY]})
+    host.watchers.append(count)
+    assert carry_out(host, made).outcome == "rolled_back"
+    assert most == 4
+    assert names(host, "a") == [(f"shop-a-{number}", "running") for number in (1, 2, 3)]
+
+
+def group(version: str, sides: int, **side: Any) -> dict[str, Any]:
+    """Two services bound to a third; the second one's count is `sides`."""
+    joined = {"owner": {"condition": "service_started", "restart": True}}
+    bound_to = {"network_mode": "service:owner", "depends_on": joined}
+    return project(
+        owner=service(version, volumes=DATA, **side),
+        first=service(version, **bound_to, deploy=reacts("continue")),
+        second=service("1", **bound_to, deploy={"replicas": sides}),
+    )
+
+
+def test_what_is_undone_together_stays_old_as_a_whole_where_the_run_goes_on(host: Host) -> None:
+    roll_out(host, group("1", sides=0))
+    ended = roll_out(host, group("2", sides=1), {"first": [Script(crashes_after=0.3)]})
+    assert ended.outcome == "partial", ended.message()
+    assert versions(host, "owner") == versions(host, "first") == [("old", "running")]
+    assert names(host, "owner") == [("shop-owner-1", "running")]
+    assert host.of("second") == []
+    assert roll_out(host, group("2", sides=1)).outcome == "deployed"
+    assert [machine.status for machine in host.of("second")] == ["running"]
+
+
+def test_what_was_to_go_is_bound_to_the_one_that_was_made_again(host: Host) -> None:
+    roll_out(host, group("1", sides=1, container_name="owner"))
+    ended = roll_out(host, group("2", sides=0, container_name="owner"), {"owner": [NEVER_HEALTHY, GOOD]})
+    assert ended.outcome == "rolled_back", ended.message()
+    (owner,) = host.of("owner")
+    assert [(machine.bound_to, machine.status) for machine in host.of("second")] == [({owner.id}, "running")]
