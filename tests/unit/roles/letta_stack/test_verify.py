@@ -9,7 +9,7 @@ from pathlib import Path
 
 import yaml
 
-TASKS = Path(__file__).resolve().parents[4] / "roles" / "letta_stack" / "tasks" / "verify.yml"
+TASKS = Path(__file__).resolve().parents[4] / "roles" / "letta_stack" / "tasks" / "verify" / "letta.yml"
 
 
 def test_no_request_goes_through_a_proxy_which_would_be_shown_the_password():
