@@ -102,6 +102,8 @@ def old_compose(cache: Path) -> Path:
 
 def ensure_image(engine: docker.DockerClient, cache: Path) -> None:
     """Put the busybox image on the engine unless it is there."""
+    if engine.images.list(IMAGE):
+        return
     package = unpacked("busybox-static", cache)
     repository, _colon, tag = IMAGE.partition(":")
     with _alone(cache):

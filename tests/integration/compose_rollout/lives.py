@@ -21,7 +21,7 @@ import docker
 
 IMAGE = "agentfleet-test/rollout-busybox:1"
 _LABEL = "agentfleet-test.life"
-_WATCHED = 4.0
+_WATCHED = 6.0
 
 
 def _check(command: str, **more: Any) -> dict[str, Any]:
@@ -33,7 +33,7 @@ LIVES: dict[str, tuple[str, dict[str, Any]]] = {
     "healthy": ("sleep 1000", {"healthcheck": _check("true")}),
     "unchecked": ("sleep 1000", {}),
     # Its start outlasts its retries: unhealthy on its way to healthy.
-    "slow": ("sleep 1.5; touch /tmp/ready; sleep 1000", {"healthcheck": _check("test -e /tmp/ready")}),
+    "slow": ("sleep 3; touch /tmp/ready; sleep 1000", {"healthcheck": _check("test -e /tmp/ready")}),
     "unhealthy": ("sleep 1000", {"healthcheck": _check("echo no route; false")}),
     "exits": ("sleep 0.5; exit 42", {}),
     "crash-loop": ("sleep 0.3; exit 9", {"restart_policy": {"Name": "always"}}),
