@@ -275,7 +275,7 @@ def test_what_an_inline_secret_holds_is_taken_out_of_evidence(project: Project):
     web = service("echo the token is $(cat /run/secrets/token); exit 3", secrets=["token"])
     project.write({"web": web}, secrets={"token": {"environment": "TOKEN"}})
 
-    result = project.roll_out(diff=True)
+    result = project.roll_out(diff=True, stable=1)
     assert result.failed
     assert result["failure"]["logs"] == ["the token is [redacted]"]
     assert "t0ken" not in result.output
