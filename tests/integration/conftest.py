@@ -90,13 +90,23 @@ def run_role(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., RoleRun]
 
 
 @pytest.fixture(scope="session")
-def images(run_role: Callable[..., RoleRun]) -> dict[str, str]:
-    """References of the built images: server, db, redis, nginx."""
-    CACHE.mkdir(parents=True, exist_ok=True)
-    # Tests run side by side, and one build is enough.
-    with (CACHE / "images.lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        run = run_role(letta_images_source="build")
-    assert run.rc == 0, run.output
-    assert run.resolved is not None
-    return run.resolved
+def bring(run_role: Callable[..., RoleRun]) -> Callable[..., dict[str, str]]:
+    """Have the role build these images where they are missing: bring("nginx") gives their references."""
+
+    def brought(*services: str) -> dict[str, str]:
+        CACHE.mkdir(parents=True, exist_ok=True)
+        # Tests run side by side, and one build is enough.
+        with (CACHE / "images.lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            run = run_role(letta_images_source="build", letta_images_services=services)
+        assert run.rc == 0, run.output
+        assert run.resolved is not None
+        return run.resolved
+
+    return brought
+
+
+@pytest.fixture(scope="session")
+def images(bring: Callable[..., dict[str, str]]) -> dict[str, str]:
+    """References of the images of the production stack: server, db, redis, nginx."""
+    return bring("server", "db", "redis", "nginx")

@@ -112,9 +112,9 @@ def project(new_project: Callable[[Path], AbstractContextManager[Project]], tmp_
 
 
 @pytest.fixture(scope="session")
-def nginx(images: dict[str, str]) -> str:
+def nginx(bring: Callable[..., dict[str, str]]) -> str:
     """The image of the stack's nginx."""
-    return images["nginx"]
+    return bring("nginx")["nginx"]
 
 
 @pytest.fixture
