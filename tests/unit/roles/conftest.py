@@ -5,7 +5,9 @@
 
 from __future__ import annotations
 
+from functools import cache
 from pathlib import Path
+from typing import Any
 
 import pytest
 from ansible.parsing.dataloader import DataLoader
@@ -29,18 +31,25 @@ HOST = {
 }
 
 
+@cache
+def _variables(role: str) -> dict[str, Any]:
+    """Give what the role itself says: its defaults, and its own variables over them."""
+    loader = DataLoader()
+    variables: dict[str, Any] = {}
+    for path in [ROLES / role / "defaults" / "main.yml", *sorted((ROLES / role / "vars").rglob("*.yml"))]:
+        variables |= loader.load_from_file(str(path), trusted_as_template=True)
+    return variables
+
+
+def evaluate(role: str, template: str, **settings: Any) -> Any:
+    """Evaluate a template as a task of a role would, with the settings that it is given."""
+    loader = DataLoader()
+    loader.set_basedir(str(ROLES / role))
+    variables = {**HOST, **_variables(role), **settings, "ansible_search_path": [str(ROLES / role)]}
+    return Templar(loader=loader, variables=variables).template(trust_as_template(template))
+
+
 @pytest.fixture(scope="session")
 def render():
-    """Return a function that evaluates a template as a task of a role would, with the settings that it is given."""
-
-    def evaluate(role: str, template: str, **settings):
-        loader = DataLoader()
-        loader.set_basedir(str(ROLES / role))
-        variables = dict(HOST)
-        for path in [ROLES / role / "defaults" / "main.yml", *sorted((ROLES / role / "vars").rglob("*.yml"))]:
-            variables |= loader.load_from_file(str(path), trusted_as_template=True)
-        variables |= settings
-        variables["ansible_search_path"] = [str(ROLES / role)]
-        return Templar(loader=loader, variables=variables).template(trust_as_template(template))
-
+    """Return `evaluate`."""
     return evaluate
