@@ -1,7 +1,7 @@
 # Copyright: agentfleet.letta contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What Docker Compose makes of every variant with every pair of options: the installed one, and the oldest supported."""
+"""What Docker Compose makes of every variant with every pair of options: the one installed, the oldest supported."""
 
 from __future__ import annotations
 

@@ -8,6 +8,8 @@ from __future__ import annotations
 import pytest
 import yaml
 
+from tests.unit.roles.conftest import ROLES
+
 TEMPLATE = "{{ lookup('ansible.builtin.template', 'compose.yaml.j2') }}"
 SETTINGS = {
     "letta_stack_environment": {
@@ -65,6 +67,18 @@ def test_what_letta_must_be_told_is_told_and_the_rest_is_passed_on(project):
     # Compose reads $$ as $.
     assert environment["OPENROUTER_TITLE"] == 'Costs $$5: "five"'
     assert all(isinstance(value, str) and value for value in environment.values())
+
+
+def test_debugging_is_off_unless_it_is_asked_for(render):
+    services = yaml.safe_load(render("letta_stack", TEMPLATE))["services"]
+    assert "LETTA_DEBUG" not in services["letta_server"]["environment"]
+
+
+def test_the_database_is_made_without_dropping_anything():
+    script = (ROLES / "letta_stack" / "files" / "init-database.sh").read_text(encoding="utf-8")
+    assert "CREATE ROLE letta LOGIN NOSUPERUSER" in script
+    assert "DROP" not in script.upper()
+    assert "SCHEMA" not in script.upper()
 
 
 def test_limits_are_changed_one_by_one(render):

@@ -128,6 +128,29 @@ def test_a_service_waits_until_what_it_needs_is_well_or_done(case):
             assert needed == {"condition": done}
 
 
+def test_who_talks_to_a_service_waits_for_it(case):
+    for name, others in {"nginx": {"letta_server"}, "letta_server": {"letta_db", "redis", "migrate"}}.items():
+        if name in case.services:
+            assert others & set(case.services) <= set(case.services[name]["depends_on"])
+
+
+def test_the_database_is_well_only_when_it_takes_connections(case):
+    if "letta_db" in case.services:
+        assert "--host=127.0.0.1" in case.services["letta_db"]["healthcheck"]["test"]
+
+
+def test_inside_of_the_network_the_database_is_always_at_its_own_port(case):
+    environments = [service.get("environment", {}) for service in case.services.values()]
+    ports = {each["LETTA_PG_PORT"] for each in environments if each.get("LETTA_PG_HOST") in case.services}
+    assert ports <= {"5432"}
+
+
+def test_two_projects_on_a_host_do_not_meet(case):
+    assert case.wrong(lambda service: "container_name" not in service) == []
+    named = [*case.project.get("networks", {}).values(), *case.project.get("volumes", {}).values()]
+    assert [each for each in named if "name" in (each or {}) or "external" in (each or {})] == []
+
+
 def test_every_image_has_a_version(case):
     references = [service["image"] for service in case.services.values()]
     assert [name for name in references if ":" not in name.rpartition("/")[2] or name.endswith(":latest")] == []
