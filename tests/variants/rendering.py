@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from hashlib import sha256
 from typing import Any
 
@@ -16,14 +17,19 @@ COMPOSE = "{{ lookup('ansible.builtin.template', 'compose.yaml.j2') }}"
 COMPLAINTS = "{{ __letta_stack_complaints }}"
 
 
+def _secrets(variables: dict[str, Any]) -> Iterator[str]:
+    """Name what the role knows as a secret: its own, and the variables of a server that it marks as such."""
+    for name, value in variables.items():
+        if isinstance(value, dict):
+            yield from value if name == "__letta_stack_own_secrets" else _secrets(value)
+            if value.get("secret") is True:
+                yield name
+
+
 def _secret_files() -> dict[str, str]:
     """Give names of files for all secrets that there can be, as secret_files makes them."""
-    variables = ROLES / "letta_stack" / "vars" / "main"
-    own = yaml.safe_load((variables / "main.yml").read_text(encoding="utf-8"))["__letta_stack_own_secrets"]
-    known = yaml.safe_load((variables / "environment.yml").read_text(encoding="utf-8"))[
-        "__letta_stack_environment_known"
-    ]
-    names = [*own, *(name for name, properties in known.items() if properties.get("secret"))]
+    paths = (ROLES / "letta_stack" / "vars" / "main").glob("*.yml")
+    names = [name for path in paths for name in _secrets(yaml.safe_load(path.read_text(encoding="utf-8")))]
     return {name: f"{name}.{sha256(name.encode()).hexdigest()[:12]}" for name in names}
 
 
