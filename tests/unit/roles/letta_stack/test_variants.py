@@ -129,9 +129,10 @@ def test_a_service_waits_until_what_it_needs_is_well_or_done(case):
 
 
 def test_who_talks_to_a_service_waits_for_it(case):
-    for name, others in {"nginx": {"letta_server"}, "letta_server": {"letta_db", "redis", "migrate"}}.items():
+    asked = {"nginx": {"letta_server", "app_server"}, "letta_server": {"letta_db", "redis", "migrate", "vllm"}}
+    for name, others in asked.items():
         if name in case.services:
-            assert others & set(case.services) <= set(case.services[name]["depends_on"])
+            assert others & set(case.services) <= set(case.services[name].get("depends_on", {}))
 
 
 def test_the_database_is_well_only_when_it_takes_connections(case):
