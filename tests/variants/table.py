@@ -46,6 +46,7 @@ class Variant:
     options: what it has beside the common options, or another set of values for one of them; an empty set takes it out.
     mounts: the beginnings of paths on the host that it may mount beside what the role writes.
     devices: the services that may have devices of the host.
+    root_group: the services that run with group 0, to which the files of their images belong; never with user 0.
     """
 
     needs: Settings = field(default_factory=dict)
@@ -53,6 +54,7 @@ class Variant:
     options: Options = field(default_factory=dict)
     mounts: Sequence[str] = ()
     devices: Sequence[str] = ()
+    root_group: Sequence[str] = ()
 
 
 VARIANTS: dict[str, Variant] = {
@@ -85,7 +87,7 @@ def _common(variant: str) -> Options:
                     "LETTA_CORS_ORIGINS": ["https://agents.example.com"],
                     "LETTA_OTEL_EXPORTER_OTLP_ENDPOINT": "http://collector.example.com:4317",
                     "OPENAI_API_KEY": f"sk-{MARK}$1",
-                    "VLLM_API_BASE": "http://models.example.com:8000/v1",
+                    "TZ": "Europe/Zurich",
                 }
             },
         ],
