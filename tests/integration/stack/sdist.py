@@ -5,7 +5,9 @@
 
 from __future__ import annotations
 
+import fcntl
 import re
+import shutil
 import subprocess
 import sys
 import tarfile
@@ -22,8 +24,12 @@ def unpacked() -> Path:
     )
     version, digest = arguments["LETTA_VERSION"], arguments["LETTA_SDIST_SHA256"]
     target = ROOT / ".cache" / "sdist" / f"letta-{version}-{digest[:12]}" / f"letta-{version}"
-    if not target.is_dir():
-        _fetch(f"letta=={version} --hash=sha256:{digest}\n", target)
+    target.parents[1].mkdir(parents=True, exist_ok=True)
+    # Tests run side by side, and once is enough.
+    with (target.parents[1] / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not target.is_dir():
+            _fetch(f"letta=={version} --hash=sha256:{digest}\n", target)
     return target
 
 
@@ -42,6 +48,7 @@ def _fetch(requirement: str, target: Path) -> None:
     )  # fmt: skip
     with tarfile.open(partial / f"{target.name}.tar.gz") as archive:
         archive.extractall(partial, filter="data")
+    shutil.rmtree(tools)
     partial.rename(target.parent)
 
 

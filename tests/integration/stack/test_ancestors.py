@@ -14,8 +14,6 @@ import os
 import secrets
 import shutil
 import socket
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -27,7 +25,6 @@ import yaml
 
 from tests.integration.compose_rollout import debian
 from tests.integration.compose_rollout.project import Project, Result, environment
-from tests.integration.images.conftest import PLAY
 from tests.integration.stack.sdist import unpacked
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -49,29 +46,6 @@ HEALTHCHECK = """
 @pytest.fixture(scope="module")
 def source() -> Path:
     return unpacked()
-
-
-@pytest.fixture(scope="module")
-def images(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
-    """The images that letta_images builds, by service; made where they are missing."""
-    folder = tmp_path_factory.mktemp("images")
-    play = folder / "play.yml"
-    play.write_text(PLAY, encoding="utf-8")
-    bundle = os.environ.get("PIP_CERT") or os.environ.get("SSL_CERT_FILE") or ""
-    variables = {
-        "letta_images_source": "build",
-        "letta_images_ca_bundle": bundle,
-        "test_result": str(folder / "images.json"),
-    }
-    command = [
-        str(Path(sys.executable).with_name("ansible-playbook")),
-        str(play),
-        "--extra-vars",
-        json.dumps(variables),
-    ]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stdout + done.stderr
-    return dict(json.loads((folder / "images.json").read_text(encoding="utf-8")))
 
 
 @pytest.fixture
