@@ -239,14 +239,11 @@ services:
 """
 
 
-def test_dev_compose_yaml_serves_and_its_next_build_takes_the_database_into_the_image(
-    project: Project, source: Path, images: dict[str, str]
-):
-    take(project, source, "dev-compose.yaml", "init.sql", ".dockerignore")
+def test_dev_compose_yaml_on_images_that_can_be_had(project: Project, source: Path, images: dict[str, str]):
+    take(project, source, "dev-compose.yaml", "init.sql")
     write(project, ".env", "AZURE_API_VERSION=2024-09-01-preview\n")
     port = free_port()
-    database = development_database(project, images)
-    mended = f"""{database}
+    mended = f"""{development_database(project, images)}
   letta_server:
     image: {images["server"]}
     build: !reset null
@@ -255,20 +252,33 @@ def test_dev_compose_yaml_serves_and_its_next_build_takes_the_database_into_the_
     write(project, "mended.yaml", mended)
 
     assert_rolled_out(roll_out(project, "dev-compose.yaml", "mended.yaml", final_checks=[health(port)]))
+
+    # Mended in no file: everybody is let in.
     assert requests.get(f"http://127.0.0.1:{port}/v1/agents/?limit=1", timeout=30).json() == []
 
-    # Its Dockerfile copies the whole folder, and its .dockerignore leaves out everything but the data.
+
+def test_dev_compose_yaml_takes_the_files_of_its_database_into_the_image(project: Project, source: Path):
+    take(project, source, "dev-compose.yaml", "init.sql", ".dockerignore")
+    owned(project.directory / ".persist" / "pgdata-test", POSTGRES)
+    write(project, ".persist/pgdata-test/PG_VERSION", "15\n")
+    # What its own Dockerfile says, on a base that is there.
     assert "COPY . ." in (source / "Dockerfile").read_text(encoding="utf-8")
     write(project, "Dockerfile", f"FROM {debian.IMAGE} AS runtime\nWORKDIR /app\nCOPY . .\n")
-    built = f"""{database}
+    stand_in = f"""
+services:
+  letta_db:
+    image: {debian.IMAGE}
+    ports: !override []
   letta_server:
     image: {project.name}:built
     ports: !override []
 """
-    write(project, "built.yaml", built)
-    assert_rolled_out(roll_out(project, "dev-compose.yaml", "built.yaml", build="always"))
+    write(project, "stand-in.yaml", stand_in)
+
+    assert_rolled_out(roll_out(project, "dev-compose.yaml", "stand-in.yaml", build="always"))
+
     (server,) = project.containers("letta_server", running=True)
-    assert server.exec_run(["cat", "/app/.persist/pgdata-test/PG_VERSION"]).exit_code == 0
+    assert server.exec_run(["cat", "/app/.persist/pgdata-test/PG_VERSION"]).output == b"15\n"
 
 
 # development.compose.yml
