@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import subprocess
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -16,7 +17,7 @@ from tests.integration.compose_rollout import debian
 from tests.variants import rendering, table
 
 ROOT = Path(__file__).resolve().parents[3]
-CASES = list(table.cases())
+SETTINGS = {(variant, name): settings for variant, name, settings in table.cases()}
 INSTALLED = "installed"
 
 
@@ -35,13 +36,19 @@ def environment(request) -> dict[str, str]:
     return chosen
 
 
+@cache
+def rendered(variant: str, name: str) -> str:
+    """Give the Compose file of a case, which is the same for every version of Docker Compose."""
+    return rendering.compose(SETTINGS[variant, name])
+
+
 class Case:
     """A rendered Compose file as Compose understands it, and what was asked for."""
 
-    def __init__(self, variant: str, settings: dict, directory: Path, environment: dict[str, str]) -> None:
+    def __init__(self, variant: str, name: str, directory: Path, environment: dict[str, str]) -> None:
         self.variant = variant
-        self.settings = settings
-        (directory / "compose.yaml").write_text(rendering.compose(settings), encoding="utf-8")
+        self.settings = SETTINGS[variant, name]
+        (directory / "compose.yaml").write_text(rendered(variant, name), encoding="utf-8")
         done = subprocess.run(
             ["docker", "compose", "config"], cwd=directory, env=environment, capture_output=True, text=True, check=False
         )
@@ -50,10 +57,10 @@ class Case:
         self.services = yaml.safe_load(done.stdout)["services"]
 
 
-@pytest.fixture(scope="module", params=CASES, ids=lambda case: f"{case[0]}-{case[1]}")
+@pytest.fixture(scope="module", params=SETTINGS, ids="-".join)
 def case(request, environment, tmp_path_factory) -> Case:
-    variant, name, settings = request.param
-    return Case(variant, settings, tmp_path_factory.mktemp(f"{variant}-{name}"), environment)
+    variant, name = request.param
+    return Case(variant, name, tmp_path_factory.mktemp(f"{variant}-{name}"), environment)
 
 
 def test_it_is_accepted_with_the_services_of_the_variant(case):
