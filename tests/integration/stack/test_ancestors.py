@@ -202,7 +202,7 @@ def test_compose_yaml_stops_on_the_empty_variables_that_it_makes_of_unset_ones(
     result = roll_out(project, "compose.yaml", "mended.yaml")
 
     failure = assert_taken_back(project, result, "letta_server", "exited")
-    assert "AZURE" in json.dumps(failure["log"]).upper()
+    assert "AZURE" in json.dumps(failure["logs"]).upper()
 
 
 def test_compose_yaml_with_a_healthcheck_and_a_whole_env_file(project: Project, source: Path, images: dict[str, str]):
@@ -375,7 +375,8 @@ def test_docker_compose_vllm_yaml_where_there_is_no_gpu(project: Project, source
 def test_docker_compose_vllm_yaml_asks_for_a_model_without_a_name(project: Project, source: Path):
     take(project, source, "docker-compose-vllm.yaml")
 
-    services = yaml.safe_load(project.compose("--file", "docker-compose-vllm.yaml", "config"))["services"]
+    file = str(project.directory / "docker-compose-vllm.yaml")
+    services = yaml.safe_load(project.compose("--file", file, "config"))["services"]
 
     assert services["vllm"]["command"] == ["--model", "--max_model_len=8000"]
     assert services["letta"]["environment"]["LETTA_LLM_CONTEXT_WINDOW"] == "8192"
@@ -389,7 +390,7 @@ def test_docker_compose_vllm_yaml_has_no_database(project: Project, source: Path
     result = roll_out(project, "docker-compose-vllm.yaml", "mended.yaml")
 
     failure = assert_taken_back(project, result, "letta", "exited")
-    assert "LETTA_PG_URI is not set" in json.dumps(failure["log"])
+    assert "LETTA_PG_URI is not set" in json.dumps(failure["logs"])
 
 
 def test_docker_compose_vllm_yaml_with_a_database_has_no_model(project: Project, source: Path, images: dict[str, str]):
@@ -454,7 +455,7 @@ def test_scripts_docker_compose_yml_mounts_a_file_that_is_not_there(
     result = roll_out(project, "docker-compose.yml", "stand-ins.yaml", **where)
 
     failure = assert_taken_back(project, result, "postgres", "exited")
-    assert "init.sql" in json.dumps(failure["log"])
+    assert "init.sql" in json.dumps(failure["logs"])
 
 
 def test_scripts_docker_compose_yml_without_that_mount(project: Project, source: Path, images: dict[str, str]):
