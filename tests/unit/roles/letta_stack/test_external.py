@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+from ansible.parsing.dataloader import DataLoader
 
 TEMPLATE = "{{ lookup('ansible.builtin.template', 'compose.yaml.j2') }}"
 CA = "-----BEGIN CERTIFICATE-----\nabc\n-----END CERTIFICATE-----"
@@ -230,3 +231,22 @@ def test_what_cannot_be_reached_is_named_with_its_setting(probe):
     )
     (nowhere,) = probe.ask_redis({"host": "nowhere.invalid", "port": 1})
     assert nowhere.startswith("letta_stack_external_redis.host: nowhere.invalid has no address")
+
+
+EXAMPLES = sorted((Path(__file__).resolve().parents[4] / "docs" / "examples" / "external_services").glob("*.yml"))
+PAGE = Path(__file__).resolve().parents[4] / "docs" / "variants" / "external_services.md"
+VAULT = {"vault_db_certificate": CA, "vault_db_password": PASSWORD, "vault_encryption_key": "EncryptionKey1234567"}
+
+
+@pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.stem)
+def test_an_example_is_accepted_and_stands_in_the_page(render, path):
+    given = {**VAULT, **DataLoader().load_from_file(str(path), trusted_as_template=True)}
+    given["__letta_stack_secrets"] = {"files": FILES}
+    assert render("letta_stack", "{{ __letta_stack_complaints }}", **given) == []
+    assert "letta_db" not in yaml.safe_load(render("letta_stack", TEMPLATE, **given))["services"]
+    body = path.read_text(encoding="utf-8").removeprefix("---\n")
+    assert f"```yaml\n{body}```" in PAGE.read_text(encoding="utf-8")
+
+
+def test_there_are_examples():
+    assert [path.stem for path in EXAMPLES] == ["managed", "own_network"]
