@@ -14,10 +14,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from . import images
-
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
 PROBE = Path(__file__).resolve().parents[3] / "roles" / "letta_stack" / "files" / "probe.py"
 PASSWORD = "PasswordOfLetta"
@@ -120,9 +118,8 @@ def certificates(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def neighbours(certificates: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Neighbours]:
-    found = images.resolved(tmp_path_factory.mktemp("images"), "server", "db", "redis")
-    neighbours = Neighbours(found, certificates)
+def neighbours(certificates: Path, bring: Callable[..., dict[str, str]]) -> Iterator[Neighbours]:
+    neighbours = Neighbours(bring("server", "db", "redis"), certificates)
     try:
         neighbours.postgres("plain")
         tls = ["-c", "ssl=on", "-c", "ssl_cert_file=/certificates/certificate.pem"]

@@ -7,14 +7,18 @@ from __future__ import annotations
 
 import json
 import subprocess
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 import yaml
 
-from . import images
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
+ROOT = Path(__file__).resolve().parents[3]
 TABLES = yaml.safe_load(
-    (images.ROOT / "roles" / "letta_stack" / "vars" / "main" / "environment.yml").read_text(encoding="utf-8")
+    (ROOT / "roles" / "letta_stack" / "vars" / "main" / "environment.yml").read_text(encoding="utf-8")
 )
 
 # Asks the classes themselves: by which variable each of their fields is read.
@@ -36,11 +40,10 @@ print(json.dumps(found))
 
 
 @pytest.fixture(scope="module")
-def read(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[str]]:
+def read(bring: Callable[..., dict[str, str]]) -> dict[str, list[str]]:
     """The variables that can set each setting, by the setting."""
-    image = images.resolved(tmp_path_factory.mktemp("images"), "server")["server"]
     done = subprocess.run(
-        ["docker", "run", "--rm", "--interactive", "--entrypoint=python", image, "-"],
+        ["docker", "run", "--rm", "--interactive", "--entrypoint=python", bring("server")["server"], "-"],
         input=PROGRAM,
         capture_output=True,
         text=True,
