@@ -17,7 +17,7 @@ ROLES = Path(__file__).resolve().parents[3] / "roles"
 
 # What the role's tasks learn from the host.
 HOST = {
-    "__letta_stack_engine": {"host_info": {"NCPU": 2}, "volumes": []},
+    "__letta_stack_engine": {"host_info": {"NCPU": 2}, "volumes": [], "containers": []},
     "__letta_stack_secrets": {
         "files": {
             "OPENAI_API_KEY": "OPENAI_API_KEY.000000000001",
