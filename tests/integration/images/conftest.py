@@ -102,6 +102,15 @@ def images(run_role: Callable[..., RoleRun]) -> dict[str, str]:
 
 
 @pytest.fixture(scope="session")
+def every_image(run_role: Callable[..., RoleRun], images: dict[str, str]) -> dict[str, str]:
+    """References of the built images of all variants."""
+    run = run_role(letta_images_source="build", letta_images_services=["app_server"])
+    assert run.rc == 0, run.output
+    assert run.resolved is not None
+    return {**images, **run.resolved}
+
+
+@pytest.fixture(scope="session")
 def engine() -> docker.DockerClient:
     """The engine of this machine."""
     return docker.from_env(timeout=120)
