@@ -6,18 +6,32 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+import yaml
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from pathlib import Path
 
     from docker.models.volumes import Volume
 
     from .conftest import Box
 
+ROOT = Path(__file__).resolve().parents[3]
+TABLE = ROOT / "roles" / "letta_stack" / "vars" / "main" / "app_server_environment.yml"
+# What is read by what the server runs in, and not by its own code.
+SYSTEM = {"HOME", "NO_PROXY", "TZ"}
+# Prints those of the words that no JavaScript file of the wheel holds.
+UNREAD = """
+import pathlib, re, sys
+words = set()
+for path in pathlib.Path("/opt/letta").rglob("*"):
+    if path.suffix in (".js", ".mjs", ".cjs") and path.is_file():
+        words.update(re.findall(r"[A-Z][A-Z0-9_]+", path.read_text(encoding="utf-8", errors="replace")))
+print(*sorted(set(sys.argv[1:]) - words))
+"""
 TOKEN = "token-of-the-integration-test"
 HOME = "/var/lib/letta"
 
@@ -95,3 +109,13 @@ def test_agents_find_what_they_need(serve: Callable[..., Box]) -> None:
     for tool in ("bash", "curl", "git", "python3", "letta"):
         box.output_of("sh", "-c", f"command -v {tool}")
     assert box.output_of("letta", "--version").startswith("0.34.12")
+
+
+def test_every_variable_that_may_be_set_is_one_that_it_reads(
+    start: Callable[..., Box], every_image: dict[str, str]
+) -> None:
+    table = yaml.safe_load(TABLE.read_text(encoding="utf-8"))["__letta_stack_app_server_environment"]
+    names = {*table["known"], *table["reserved"]} - SYSTEM
+    box = start(every_image["app_server"], ["python3", "-c", UNREAD, "NO_SUCH_VARIABLE", *sorted(names)])
+    assert box.wait_exit() == 0
+    assert box.logs().split() == ["NO_SUCH_VARIABLE"]
