@@ -21,12 +21,9 @@ if TYPE_CHECKING:
 
 
 @pytest.fixture(scope="session")
-def every_image(run_role: Callable[..., RoleRun], images: dict[str, str]) -> dict[str, str]:
-    """References of the built images of all variants."""
-    run = run_role(letta_images_source="build", letta_images_services=["app_server"])
-    assert run.rc == 0, run.output
-    assert run.resolved is not None
-    return {**images, **run.resolved}
+def every_image(bring: Callable[..., dict[str, str]], images: dict[str, str]) -> dict[str, str]:
+    """References of the images of all variants."""
+    return {**images, **bring("app_server")}
 
 
 @pytest.fixture(scope="session")

@@ -36,8 +36,14 @@ TOKEN = "token-of-the-integration-test"
 HOME = "/var/lib/letta"
 
 
+@pytest.fixture(scope="module")
+def image(bring: Callable[..., dict[str, str]]) -> str:
+    """The reference of the App Server's image."""
+    return bring("app_server")["app_server"]
+
+
 @pytest.fixture
-def serve(start: Callable[..., Box], every_image: dict[str, str], volume: Volume, tmp_path: Path) -> Callable[..., Box]:
+def serve(start: Callable[..., Box], image: str, volume: Volume, tmp_path: Path) -> Callable[..., Box]:
     """Start a server on the test's volume, with a token that everyone in the container may read."""
     token = tmp_path / "app_server_token"
     token.write_text(TOKEN)
@@ -50,7 +56,7 @@ def serve(start: Callable[..., Box], every_image: dict[str, str], volume: Volume
     }
 
     def run() -> Box:
-        box = start(every_image["app_server"], volumes=volumes, tmpfs={"/tmp": ""}, init=True)
+        box = start(image, volumes=volumes, tmpfs={"/tmp": ""}, init=True)
         box.wait_healthy()
         return box
 
@@ -86,9 +92,9 @@ def test_it_serves_those_who_have_the_token(serve: Callable[..., Box]) -> None:
     assert TOKEN not in box.logs()
 
 
-def test_it_refuses_to_serve_others_without_a_token(start: Callable[..., Box], every_image: dict[str, str]) -> None:
+def test_it_refuses_to_serve_others_without_a_token(start: Callable[..., Box], image: str) -> None:
     command = ["letta", "server", "--backend", "local", "--listen", "ws://0.0.0.0:4500"]
-    box = start(every_image["app_server"], command, tmpfs={"/tmp": "", HOME: "uid=10001,gid=10001"})
+    box = start(image, command, tmpfs={"/tmp": "", HOME: "uid=10001,gid=10001"})
     assert box.wait_exit() != 0
     assert "without auth" in box.logs()
 
@@ -111,11 +117,9 @@ def test_agents_find_what_they_need(serve: Callable[..., Box]) -> None:
     assert box.output_of("letta", "--version").startswith("0.34.12")
 
 
-def test_every_variable_that_may_be_set_is_one_that_it_reads(
-    start: Callable[..., Box], every_image: dict[str, str]
-) -> None:
+def test_every_variable_that_may_be_set_is_one_that_it_reads(start: Callable[..., Box], image: str) -> None:
     table = yaml.safe_load(TABLE.read_text(encoding="utf-8"))["__letta_stack_app_server_environment"]
     names = {*table["known"], *table["reserved"]} - SYSTEM
-    box = start(every_image["app_server"], ["python3", "-c", UNREAD, "NO_SUCH_VARIABLE", *sorted(names)])
+    box = start(image, ["python3", "-c", UNREAD, "NO_SUCH_VARIABLE", *sorted(names)])
     assert box.wait_exit() == 0
     assert box.logs().split() == ["NO_SUCH_VARIABLE"]
