@@ -25,6 +25,7 @@ HOST = {
             "db_superuser_password": "db_superuser_password.000000000003",
             "encryption_key": "encryption_key.000000000004",
             "server_password": "server_password.000000000005",
+            "app_server_token": "app_server_token.000000000007",
         }
     },
     "nginx_configuration": "nginx.000000000006",
