@@ -17,7 +17,7 @@ ROLES = Path(__file__).resolve().parents[3] / "roles"
 
 # What the role's tasks learn from the host.
 HOST = {
-    "__letta_stack_engine": {"host_info": {"NCPU": 2}, "volumes": []},
+    "__letta_stack_engine": {"host_info": {"NCPU": 2}, "volumes": [], "containers": []},
     "__letta_stack_secrets": {
         "files": {
             "OPENAI_API_KEY": "OPENAI_API_KEY.000000000001",
@@ -25,6 +25,7 @@ HOST = {
             "db_superuser_password": "db_superuser_password.000000000003",
             "encryption_key": "encryption_key.000000000004",
             "server_password": "server_password.000000000005",
+            "app_server_token": "app_server_token.000000000007",
         }
     },
     "nginx_configuration": "nginx.000000000006",
