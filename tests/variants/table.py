@@ -36,6 +36,24 @@ SERVICES: dict[str, list[str]] = {
 }
 
 
+# The database and Redis, of which both can be somebody else's, and neither is published unless it is asked for.
+_DATA = (
+    ("letta_db", "{letta_stack_db_listen_address}:{letta_stack_db_port}:5432"),
+    ("redis", "{letta_stack_redis_listen_address}:{letta_stack_redis_port}:6379"),
+)
+_ELSEWHERE = {"letta_stack_external_db": "letta_db", "letta_stack_external_redis": "redis"}
+_CERTIFICATE = "-----BEGIN CERTIFICATE-----\nMII\n-----END CERTIFICATE-----\n"
+_TLS: Settings = {
+    "letta_stack_db_tls": True,
+    "letta_stack_db_tls_certificate": _CERTIFICATE,
+    "letta_stack_db_tls_key": f"-----BEGIN PRIVATE KEY-----\n{MARK}\n-----END PRIVATE KEY-----\n",
+}
+_PASSWORDS: Settings = {
+    "letta_stack_db_password": f"Database{MARK}1",
+    "letta_stack_db_superuser_password": f"Superuser{MARK}1",
+}
+
+
 @dataclass(frozen=True)
 class Variant:
     """What is special about a variant.
@@ -50,7 +68,7 @@ class Variant:
     """
 
     needs: Settings = field(default_factory=dict)
-    publishes: Sequence[tuple[str, str]] = (("nginx", "{letta_stack_listen_address}:{letta_stack_port}:8080"),)
+    publishes: Sequence[tuple[str, str]] = (("nginx", "{letta_stack_listen_address}:{letta_stack_port}:8080"), *_DATA)
     options: Options = field(default_factory=dict)
     mounts: Sequence[str] = ()
     devices: Sequence[str] = ()
@@ -59,6 +77,43 @@ class Variant:
 
 VARIANTS: dict[str, Variant] = {
     "production": Variant(),
+    "app_server": Variant(
+        publishes=(("nginx", "{letta_stack_listen_address}:{letta_stack_port}:8080"),),
+        options={
+            "database": [],
+            "redis": [],
+            "secrets": [{}, {"letta_stack_app_server_token": f"Token-{MARK}1"}],
+            "environment": [
+                {},
+                {"letta_stack_environment": {"LMSTUDIO_BASE_URL": "http://models.example.com:8000/v1"}},
+                {"letta_stack_environment": {"ANTHROPIC_API_KEY": f"sk-ant-{MARK}$1", "TZ": "Europe/Zurich"}},
+            ],
+        },
+    ),
+    "data_services": Variant(
+        publishes=_DATA,
+        options={
+            "address": [],
+            "environment": [],
+            "timeouts": [],
+            "secrets": [{}, _PASSWORDS],
+            "database": [{}, {"letta_stack_db_port": 15432}, {"letta_stack_db_port": 5432, **_TLS}],
+            "database's address": [
+                {},
+                {"letta_stack_db_listen_address": "::1"},
+                {"letta_stack_db_listen_address": "0.0.0.0"},
+            ],
+            "redis": [
+                {},
+                {
+                    "letta_stack_redis_port": 16379,
+                    "letta_stack_redis_listen_address": "0.0.0.0",
+                    "letta_stack_redis_open": True,
+                },
+                {"letta_stack_redis_port": 6379, "letta_stack_redis_password": f"Redis{MARK}1"},
+            ],
+        },
+    ),
 }
 
 
@@ -100,6 +155,20 @@ def _common(variant: str) -> Options:
                 "letta_stack_encryption_key": f"Encryption-{MARK}$1",
             },
         ],
+        "database": [
+            {},
+            {"letta_stack_db_port": 15432, "letta_stack_db_listen_address": "::1"},
+            {
+                "letta_stack_external_db": {"host": "db.example.com", "tls": "verify-full", "ca": _CERTIFICATE},
+                "letta_stack_db_password": f"Database{MARK}1",
+            },
+            {
+                "letta_stack_external_db": {"host": "10.0.0.7", "port": 6432, "user": "agents", "database": "agents_1"},
+                "letta_stack_db_password": f"Database{MARK}1",
+            },
+            {**_TLS, "letta_stack_db_port": 5433},
+        ],
+        "redis": [{}, {"letta_stack_external_redis": {"host": "redis.example.com"}}, {"letta_stack_redis_port": 16379}],
         "timeouts": [
             {},
             {"letta_stack_stream_timeout": 10, "letta_stack_drain_timeout": 0},
@@ -116,6 +185,12 @@ def _common(variant: str) -> Options:
             {"letta_stack_log_driver": "json-file", "letta_stack_log_options": {"max-size": "1m", "max-file": "2"}},
         ],
     }
+
+
+def services(variant: str, settings: Settings) -> list[str]:
+    """Give the services of a case in their order: those of the variant without those that somebody else runs."""
+    elsewhere = [service for setting, service in _ELSEWHERE.items() if settings.get(setting)]
+    return [service for service in SERVICES[variant] if service not in elsewhere]
 
 
 def options(variant: str) -> Options:

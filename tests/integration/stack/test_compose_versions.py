@@ -57,14 +57,14 @@ class Case:
         self.services = yaml.safe_load(done.stdout)["services"]
 
 
-@pytest.fixture(scope="module", params=SETTINGS, ids="-".join)
+@pytest.fixture(scope="module", params=[pytest.param(case, id="-".join(case)) for case in SETTINGS])
 def case(request, environment, tmp_path_factory) -> Case:
     variant, name = request.param
     return Case(variant, name, tmp_path_factory.mktemp(f"{variant}-{name}"), environment)
 
 
 def test_it_is_accepted_with_the_services_of_the_variant(case):
-    assert set(case.services) == set(table.SERVICES[case.variant])
+    assert set(case.services) == set(table.services(case.variant, case.settings))
 
 
 def test_nothing_is_published_but_what_was_asked_for(case):

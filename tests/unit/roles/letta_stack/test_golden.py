@@ -45,7 +45,7 @@ def test_no_golden_file_is_of_a_variant_that_is_gone():
     assert {path.name for path in GOLDEN.iterdir()} <= set(table.SERVICES)
 
 
-@pytest.mark.parametrize(("variant", "name"), CASES, ids="-".join)
+@pytest.mark.parametrize(("variant", "name"), [pytest.param(*case, id="-".join(case)) for case in CASES])
 def test_a_compose_file_is_as_it_was_reviewed(variant, name, rewrite_golden):
     compare(GOLDEN / variant / f"{name}.yaml", rendering.compose(table.golden_cases(variant)[name]), rewrite_golden)
 

@@ -51,7 +51,7 @@ def one_shot(service: dict) -> bool:
 
 
 def test_it_has_the_services_of_the_variant_in_their_order(case):
-    assert list(case.services) == table.SERVICES[case.variant]
+    assert list(case.services) == table.services(case.variant, case.settings)
 
 
 def test_it_reads_as_written_by_hand(case):
