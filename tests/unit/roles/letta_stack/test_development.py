@@ -65,6 +65,13 @@ class TestBoth:
     def test_the_services_are_the_stacks_own_without_nginx(self, compose, variant):
         assert list(compose(variant)["services"]) == ["letta_db", "redis", "migrate", "letta_server"]
 
+    def test_it_reads_as_written_by_hand(self, render, variant):
+        text = render("letta_stack", TEMPLATE, **on_host(variant, lock="another"))
+        assert not [line for line in text.splitlines() if line != line.rstrip()]
+        assert "\n\n\n" not in text
+        # Between services and sections only.
+        assert "\n\n    " not in text
+
     def test_the_server_is_published_directly_and_the_database_on_the_loopback_alone(self, compose, variant):
         project = compose(variant, letta_stack_listen_address="0.0.0.0", letta_stack_port=9000)
         published = {name: service["ports"] for name, service in project["services"].items() if "ports" in service}
@@ -290,3 +297,22 @@ def test_the_source_that_is_fetched_is_the_one_that_the_image_is_made_of(render)
     assert f"ARG LETTA_VERSION={version}\n" in recipe
     assert f"ARG LETTA_SDIST_SHA256={digest}\n" in recipe
     assert len(digest) == 64
+
+
+@pytest.mark.parametrize(
+    "path",
+    sorted((ROOT / "docs/examples/variants").glob("development*/*.yml")),
+    ids=lambda path: f"{path.parent.name}-{path.stem}",
+)
+def test_an_example_is_accepted_renders_and_stands_in_its_page(render, path):
+    settings = yaml.safe_load(path.read_text(encoding="utf-8"))
+    variant = path.parent.name
+    assert settings["letta_stack_variant"] == variant
+    assert render("letta_stack", COMPLAINTS, **settings) == []
+    assert (
+        len(yaml.safe_load(render("letta_stack", TEMPLATE, **on_host(**{"variant": variant, **settings})))["services"])
+        == 4
+    )
+    page = (ROOT / "docs/variants" / f"{variant}.md").read_text(encoding="utf-8")
+    body = path.read_text(encoding="utf-8").removeprefix("---\n")
+    assert f"```yaml\n# {path.relative_to(ROOT)}\n{body}```" in page
