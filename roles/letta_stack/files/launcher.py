@@ -165,7 +165,7 @@ def live() -> None:
         port=int(os.environ["PORT"]),
         reload=True,
         reload_dirs=[str(SOURCE)],
-        reload_delay=1.0,
+        reload_delay=0.5,
         timeout_keep_alive=int(os.environ["LETTA_UVICORN_TIMEOUT_KEEP_ALIVE"]),
         # Who changes the source does not wait for the answers of the code of before.
         timeout_graceful_shutdown=5,
