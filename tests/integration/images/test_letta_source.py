@@ -32,9 +32,7 @@ PLAY = """
         name: agentfleet.letta.letta_stack
         tasks_from: source
 """
-PACKAGES = (
-    "from importlib.metadata import distributions as d; print(sorted(x.name for x in d() if x.name != 'letta'))"
-)
+PACKAGES = "from importlib.metadata import distributions as d; print(sorted(x.name for x in d() if x.name != 'letta'))"
 
 
 @pytest.fixture(scope="module")
