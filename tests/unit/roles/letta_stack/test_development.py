@@ -86,13 +86,11 @@ class TestBoth:
 
     def test_the_database_gets_no_way_out_with_its_port(self, compose, variant):
         project = compose(variant)
-        assert project["services"]["letta_db"]["networks"] == ["data", "local"]
+        assert project["services"]["letta_db"]["networks"] == ["data", "published"]
         assert project["networks"]["data"] == {"internal": True}
-        assert project["networks"]["local"]["driver_opts"] == {
-            "com.docker.network.bridge.enable_ip_masquerade": "false",
-            "com.docker.network.bridge.host_binding_ipv4": "127.0.0.1",
-        }
-        others = [name for name, service in project["services"].items() if "local" in service["networks"]]
+        options = project["networks"]["published"]["driver_opts"]
+        assert options == {"com.docker.network.bridge.enable_ip_masquerade": "false"}
+        others = [name for name, service in project["services"].items() if "published" in service["networks"]]
         assert others == ["letta_db"]
 
     def test_debug_is_on_unless_it_is_asked_not_to_be(self, compose, variant):
@@ -263,6 +261,8 @@ class TestMounted:
         ({"letta_stack_source": "/srv/my letta"}, "without spaces or colons"),
         ({"letta_stack_development_db_port": 0}, "letta_stack_development_db_port: must be between 1 and 65535"),
         ({"letta_stack_development_db_port": 8283}, "must be another port than letta_stack_port"),
+        ({"letta_stack_db_port": 5432}, "can be reached on 127.0.0.1 alone"),
+        ({"letta_stack_db_listen_address": "0.0.0.0"}, "its port is letta_stack_development_db_port"),
         ({"letta_stack_source_target": "development"}, "letta_stack_source_target: must be one of auto, base, locked"),
         (
             {"letta_stack_source_python_index": "https://user:token@index.example.com/simple"},
