@@ -100,6 +100,9 @@ def refuse_to_be_read() -> None:
 
 def serve(secret_names: Iterable[str]) -> None:
     """Run the server. The import reads every setting and makes the application; after it the secrets can go."""
+    if "VLLM_API_BASE" in os.environ:
+        # It lies beside this file, where Python looks first.
+        importlib.import_module("mend_providers").main()
     app = importlib.import_module("letta.server.rest_api.app")
     for name in secret_names:
         os.environ.pop(name, None)

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import functools
 from pathlib import Path
 
 import pytest
@@ -22,6 +23,7 @@ HOST = {
             "db_password": "db_password.000000000002",
             "db_superuser_password": "db_superuser_password.000000000003",
             "encryption_key": "encryption_key.000000000004",
+            "hf_token": "hf_token.000000000007",
             "server_password": "server_password.000000000005",
         }
     },
@@ -33,13 +35,18 @@ HOST = {
 def render():
     """Return a function that evaluates a template as a task of a role would, with the settings that it is given."""
 
-    def evaluate(role: str, template: str, **settings):
+    @functools.cache
+    def load(role: str):
         loader = DataLoader()
         loader.set_basedir(str(ROLES / role))
-        variables = dict(HOST)
+        own = {}
         for path in [ROLES / role / "defaults" / "main.yml", *sorted((ROLES / role / "vars").rglob("*.yml"))]:
-            variables |= loader.load_from_file(str(path), trusted_as_template=True)
-        variables |= settings
+            own |= loader.load_from_file(str(path), trusted_as_template=True)
+        return loader, own
+
+    def evaluate(role: str, template: str, **settings):
+        loader, own = load(role)
+        variables = HOST | own | settings
         variables["ansible_search_path"] = [str(ROLES / role)]
         return Templar(loader=loader, variables=variables).template(trust_as_template(template))
 
