@@ -61,7 +61,7 @@ def model(words: PreTrainedTokenizerFast, seed: int, hidden: int) -> LlamaForCau
     )
     made = LlamaForCausalLM(config)
     # What is no letter has the logit 0, which is less than the best letter's.
-    letters = [name.isascii() and name.isalpha() for name in words.convert_ids_to_tokens(range(len(words)))]
+    letters = [name.isascii() and name.isalpha() for name in words.convert_ids_to_tokens(list(range(len(words))))]
     with torch.no_grad():
         made.lm_head.weight *= 50 * torch.tensor(letters, dtype=made.lm_head.weight.dtype).unsqueeze(1)
     made.generation_config.max_new_tokens = 16
