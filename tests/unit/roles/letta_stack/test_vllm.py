@@ -43,7 +43,7 @@ def project(evaluate):
     """Return a function that renders compose.yaml and reads it."""
 
     def function(**settings):
-        # The role's variables are evaluated wherever they are used; this one is most of the time that a rendering takes.
+        # Variables are evaluated wherever they are used; this one is most of the time that a rendering takes.
         rendered = evaluate("{{ __letta_stack_rendered }}", **settings)
         return yaml.safe_load(evaluate(TEMPLATE, __letta_stack_rendered=rendered, **settings))
 
