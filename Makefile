@@ -18,6 +18,8 @@ ARGS ?=
 # Options for pytest, such as PYTEST_ARGS='-k plan -x'.
 PYTEST_ARGS ?=
 BENCH_ARGS ?=
+# How many integration tests run at a time.
+WORKERS ?= 3
 # A folder of molecule/; all of them when empty.
 SCENARIO ?=
 
@@ -65,7 +67,9 @@ sanity: setup-test ## Ansible's own tests of a collection
 .PHONY: integration
 integration: setup-test ## Modules, images and the tarball against a real engine (PYTEST_ARGS: pytest's)
 	@files/local/engine start
-	pytest $(if $(filter tests/%,$(PYTEST_ARGS)),,tests/integration) $(PYTEST_ARGS)
+	# Side by side, a file at a time: most of the time they wait for containers.
+	pytest --numprocesses $(WORKERS) --dist loadfile \
+	  $(if $(filter tests/%,$(PYTEST_ARGS)),,tests/integration) $(PYTEST_ARGS)
 
 .PHONY: molecule
 molecule: setup-test ## Whole deployments on fresh test hosts (SCENARIO: one of molecule/)

@@ -122,12 +122,13 @@ class _Present:
             result = self._told(made, survey)
             result["changed"] = made.changes or brought.changed or self._install_is_due()
             commit = self._commit(found, survey, store)
-            if made.at_rest and not self._asked.final_checks:
-                commit({}, frozenset())
-                return {**result, **self._ended(outcome.unchanged(made, self._clock.now() - began))}
-            run = self._run_of(made, found, survey, commit)
             # Until the process ends: what is proven is also recorded and installed.
             self._interrupts.defer()
+            if made.at_rest and not self._asked.final_checks:
+                planned = self._clock.now()
+                commit({}, frozenset())
+                return {**result, **self._ended(outcome.unchanged(made, self._clock.now() - planned))}
+            run = self._run_of(made, found, survey, commit)
         ended = run.run()
         if ended.outcome in ("rolled_back", "dirty"):
             self._warn(*brought.put_back())

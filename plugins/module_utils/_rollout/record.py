@@ -39,8 +39,8 @@ class Record:
     failures: list[Failure] = field(default_factory=list)
     # Whether more failed than the policy tolerates, and the run goes on all the same.
     failed: bool = False
-    # Whether its old containers, or none, stay because a service failed that is undone together with it.
-    given_up: bool = False
+    # Whether it was put back while the run goes on, because it or a service that is undone together with it failed.
+    undone: bool = False
     # What may get traffic: running, and past its gate.
     serving: list[Container] = field(default_factory=list)
     # The upstream files as they were before this run.

@@ -131,7 +131,7 @@ class Rollout:
         """Give the failure, if any, and whether the run is to be left as it is then."""
         try:
             for record in self._records.values():
-                if not record.given_up:
+                if not record.undone:
                     self._at_work = record
                     self._carry_out(record)
             self._prove_the_whole()
@@ -171,10 +171,19 @@ class Rollout:
             # All of its containers share what only one version can have: they are one slot.
             way_back = self._way_back()
             self._lifecycle.forgiving = True
-            for undone in way_back.undo(unit_of(record, self._records)):
-                undone.kept.extend(way_back.remaining(undone))
-                undone.given_up = True
+            unit = unit_of(record, self._records)
+            way_back.undo(unit)
+            problems = way_back.restart_bound(unit)
             self._lifecycle.forgiving = False
+            if problems:
+                raise EngineError("; ".join(problems)) from halt
+            for each in unit:
+                each.kept.extend(way_back.remaining(each))
+                each.created_names.clear()
+                each.undone = True
+                if each is not record:
+                    name, cause = each.step.service.name, record.step.service.name
+                    each.notes.append(f"{name} stays as it was: it is undone together with {cause}, which failed")
             if action == "pause":
                 raise Pause(halt.failure) from halt
             record.failures.append(halt.failure)
@@ -211,9 +220,9 @@ class Rollout:
         timings = {
             name: Timing(record.seconds, record.down)
             for name, record in self._records.items()
-            if record.step.replaces or record.step.restart
+            if (record.step.replaces or record.step.restart) and not record.undone
         }
-        incomplete = frozenset(name for name, record in self._records.items() if record.kept or record.given_up)
+        incomplete = frozenset(name for name, record in self._records.items() if record.kept or record.undone)
         try:
             self.commit(timings, incomplete)
         except OSError as error:
@@ -269,6 +278,7 @@ class Rollout:
             prover=self._prover,
             routing=self._routing,
             redact=self.redact,
+            records=self._records,
         )
 
     def _serving_of(self, failure: evidence.Failure, problems: list[str]) -> tuple[str, ...]:

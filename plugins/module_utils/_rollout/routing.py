@@ -70,10 +70,17 @@ class Routing:
             if text is not None and self.router.current(route) != text
         )
 
-    def drain(self, record: Record, switched: tuple[Switched, ...], look: Callable[[], None]) -> None:
-        """Wait until all is answered that was asked before the switch; `look` is called between two questions."""
+    def drain(
+        self, record: Record, switched: tuple[Switched, ...], look: Callable[[], None], until: float | None = None
+    ) -> None:
+        """Wait until all is answered that was asked before the switch; `look` is called between two questions.
+
+        It ends after the policy's time, or at `until`; where that is over already, the drain before this one said so.
+        """
         timeout = record.step.service.policy.drain_timeout
-        deadline = self.clock.now() + timeout
+        deadline = self.clock.now() + timeout if until is None else until
+        if until is not None and self.clock.now() > until:
+            return
         while True:
             busy = sum(self.router.drained(each) for each in switched)
             if not busy:

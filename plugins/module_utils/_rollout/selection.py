@@ -51,14 +51,23 @@ def left_behind(project: Project, selected: Collection[str]) -> tuple[str, ...]:
 def in_force(config: str, committed: Mapping[str, Any], proven: Collection[str]) -> str:
     """Give the normalised configuration that a commit records when only the services in `proven` were rolled out.
 
-    They stand there as in `config`; every other one as `committed` last, or not at all.
+    They stand there as in `config`; every other one as `committed` last, or not at all. What needs one that does not
+    stand there needs it no more, for Compose refuses a project with such a need.
     """
     wanted = core_yaml.load(config)
     services = dict(committed.get("services") or {})
     services.update((name, wanted["services"][name]) for name in wanted["services"] if name in proven)
+    services = {name: _without_needs_but(services, config) for name, config in services.items()}
     # What a service of before refers to has to be there, too.
     resources = {key: {**(committed.get(key) or {}), **(wanted.get(key) or {})} for key in _RESOURCES}
     return core_yaml.dump({**wanted, "services": services, **{key: found for key, found in resources.items() if found}})
+
+
+def _without_needs_but(there: Collection[str], config: Mapping[str, Any]) -> Mapping[str, Any]:
+    needs = {name: need for name, need in (config.get("depends_on") or {}).items() if name in there}
+    links = [link for link in config.get("links") or () if link.partition(":")[0] in there]
+    kept = {key: value for key, value in config.items() if key not in ("depends_on", "links")}
+    return {**kept, **({"depends_on": needs} if needs else {}), **({"links": links} if links else {})}
 
 
 def _unknown(name: str, project: Project, declared: Collection[str]) -> str:

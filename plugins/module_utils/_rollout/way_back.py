@@ -7,7 +7,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
@@ -22,6 +22,7 @@ from .observe import Container
 from .plan import Plan, ServicePlan
 from .policy import Policy
 from .prover import Prover
+from .proxy import Switched
 from .record import Record
 from .routing import Routing
 
@@ -42,6 +43,10 @@ class WayBack:
     prover: Prover
     routing: Routing
     redact: Redact
+    # Of the whole run, by service.
+    records: Mapping[str, Record]
+    # When the drains of a service are over, however many there are; by its name.
+    _drained_by: dict[str, float] = field(default_factory=dict)
     # What came back and passed its gate, by id.
     _back: list[tuple[ServicePlan, list[str]]] = field(default_factory=list)
 
@@ -66,7 +71,7 @@ class WayBack:
                 lead = "" if isinstance(error, Halt) else f"{name}: "
                 problems.append(f"{lead}{self.redact(str(error))}")
                 given_up = name if unit[0].step.service.policy.back.failure_action == "pause" else ""
-        problems += [] if given_up else self._restart_again(records)
+        problems += [] if given_up else self._restart(self.records.values(), again=True)
         problems += self._look_again()
         for step in self.plan.services:
             try:
@@ -90,8 +95,8 @@ class WayBack:
                 problems.append(self.redact(str(error)))
         return problems
 
-    def undo(self, unit: Sequence[Record]) -> Sequence[Record]:
-        """Put the services of one unit back, forget what was done to them and give them. Raises Halt or EngineError."""
+    def undo(self, unit: Sequence[Record]) -> None:
+        """Put the services of one unit back, and forget what was done to them. Raises Halt or EngineError."""
         for record in reversed(unit):
             if _stops_first(record.step):
                 self._stop_new(record)
@@ -104,7 +109,7 @@ class WayBack:
             # The file of before may name the service itself, and so what failed, while that runs.
             switched = self.routing.serve(record) if record.upstreams and record.created else ()
             if any(self._serves(container_id) for container_id in record.created):
-                self.routing.drain(record, switched, lambda: None)
+                self._drain(record, switched)
             self._stop_new(record)
             for container_id in record.created:
                 self.engine.remove(container_id)
@@ -113,7 +118,6 @@ class WayBack:
             record.stopped.clear()
             record.started.clear()
             record.upstreams.clear()
-        return unit
 
     def _put_upstreams_back(self, record: Record) -> None:
         try:
@@ -163,23 +167,39 @@ class WayBack:
                     refused.append(str(error))
             self._see_that_they_serve(record, [each for each in started if each.serving], back.monitor)
             if waiting:
-                self._make_room(record, started)
+                self._make_room(record, started, len(waiting))
                 self.clock.sleep(back.delay)
         if refused:
             raise EngineError("; ".join(refused))
 
-    def _make_room(self, record: Record, returned: Sequence[Container]) -> None:
-        """Let as many new ones go as old ones are back, so that only one batch runs beyond those that are wanted."""
-        new = [c for c in (self.engine.inspect(each) for each in record.created) if c is not None and c.running]
-        leaving = sorted(new, key=lambda container: container.serving)[: len(returned)]
+    def _make_room(self, record: Record, returned: Sequence[Container], waiting: int) -> None:
+        """Let as many new ones go as old ones are back, so that only one batch runs beyond those that are wanted.
+
+        None goes whose place an old one is still `waiting` to take: this may come twice, as the way back does that
+        waited for the engine.
+        """
+        new = [c for c in (self.engine.inspect(each) for each in record.created) if c is not None]
+        running = sorted((c for c in new if c.running), key=lambda container: container.serving)
+        leaving = running[: min(len(returned), max(len(running) - waiting, 0))]
         now = self.clock.now()
         record.joins([container for container in returned if container.serving], now)
-        record.leaves(tuple(leaving), now)
-        switched = self.routing.serve(record) if record.upstreams else ()
-        if any(container.serving for container in leaving):
-            self.routing.drain(record, switched, lambda: None)
-        for container in leaving:
-            self.lifecycle.stop(container)
+        record.leaves((*leaving, *(c for c in new if not c.running)), now)
+        try:
+            switched = self.routing.serve(record) if record.upstreams else ()
+            if any(container.serving for container in leaving):
+                self._drain(record, switched)
+            for container in leaving:
+                self.lifecycle.stop(container)
+        except EngineUnreachable:
+            raise
+        except (Halt, EngineError):
+            # Those that wait matter more. When all are back this is tried again, and told.
+            return
+
+    def _drain(self, record: Record, switched: tuple[Switched, ...]) -> None:
+        name, timeout = record.step.service.name, record.step.service.policy.drain_timeout
+        until = self._drained_by.setdefault(name, self.clock.now() + timeout)
+        self.routing.drain(record, switched, lambda: None, until)
 
     def _let_old_serve(self, record: Record) -> None:
         """From here on what is old gets the traffic, and nothing else."""
@@ -253,17 +273,28 @@ class WayBack:
             if self.engine.inspect(container.id) is not None:
                 self.engine.set_restart_policy(container.id, container.restart_policy)
 
-    def _restart_again(self, records: Sequence[Record]) -> list[str]:
-        """What restarted with a new container restarts with the old one, too, now that it is back."""
+    def restart_bound(self, unit: Sequence[Record]) -> list[str]:
+        """Restart what lives in the namespace of one that this run restarted; gives what could not be."""
+        return self._restart(unit, again=False)
+
+    def _restart(self, records: Iterable[Record], again: bool) -> list[str]:
+        """Restart what is bound to a container that restarted, its namespace of before being gone.
+
+        `again`: and what restarted with a new container, now that the old one is back.
+        """
         problems = []
-        restarted = {record.step.service.name for record in records if record.restarted}
+        restarted: set[str] = set()
         for record in records:
-            # In a namespace of one that restarts: its own of before is gone.
-            lost = record.step.service.bound_to & restarted and not record.restarted
-            for container in [c for c in record.step.retire if c.running] if lost else record.restarted:
+            bound = not record.restarted and record.step.service.bound_to & restarted
+            if record.restarted or bound:
+                restarted.add(record.step.service.name)
+            containers = _present(record.step, record.again) if bound else record.restarted if again else ()
+            for container in containers:
                 try:
                     self.prover.forget(container.id)
                     found = self.engine.inspect(container.id)
+                    if found is None and bound:
+                        continue
                     if found is not None and found.running:
                         self.lifecycle.stop(found)
                     self.lifecycle.bring_back(container)
@@ -283,6 +314,11 @@ class WayBack:
             moved = container.image == reference and self.engine.image_id(reference) != container.image_id
             if container.serving and moved and "@" not in reference:
                 self.engine.tag(container.image_id, reference)
+
+
+def _present(step: ServicePlan, again: Iterable[Container]) -> list[Container]:
+    """Give the old containers of a service that ran when the run began, and those that were made in their place."""
+    return [*(c for c in (*step.keep, *step.watch, *step.restart, *step.retire) if c.running), *again]
 
 
 def _stops_first(step: ServicePlan) -> bool:

@@ -5,12 +5,9 @@
 
 from __future__ import annotations
 
-import json
-import os
 import secrets
 import socket
 import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
@@ -24,18 +21,6 @@ from .project import Project, environment
 
 ROOT = Path(__file__).resolve().parents[3]
 INSTALLED = "installed"
-
-# Built by the role where no registry has the other.
-_NGINX = ("agentfleet/nginx:1.30", "nginx:1.30")
-_BRING_IMAGES = [
-    {
-        "name": "Bring the images of the stack",
-        "hosts": "localhost",
-        "connection": "local",
-        "gather_facts": False,
-        "tasks": [{"name": "Bring them", "ansible.builtin.include_role": {"name": "agentfleet.letta.letta_images"}}],
-    }
-]
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -127,21 +112,9 @@ def project(new_project: Callable[[Path], AbstractContextManager[Project]], tmp_
 
 
 @pytest.fixture(scope="session")
-def nginx(engine: docker.DockerClient, tmp_path_factory: pytest.TempPathFactory) -> str:
-    """The image of the stack's nginx, brought by the role where it is missing."""
-    if not _present(engine):
-        play = tmp_path_factory.mktemp("images") / "images.yml"
-        play.write_text(json.dumps(_BRING_IMAGES), encoding="utf-8")
-        command = [str(Path(sys.executable).with_name("ansible-playbook")), str(play)]
-        chosen = {**os.environ, "ANSIBLE_CONFIG": str(ROOT / "ansible.cfg"), "ANSIBLE_NOCOLOR": "1"}
-        finished = subprocess.run(command, cwd=ROOT, env=chosen, capture_output=True, text=True, check=False)
-        assert finished.returncode == 0, finished.stdout + finished.stderr
-    return _present(engine)
-
-
-def _present(engine: docker.DockerClient) -> str:
-    there = {tag for image in engine.images.list() for tag in image.tags}
-    return next((reference for reference in _NGINX if reference in there), "")
+def nginx(bring: Callable[..., dict[str, str]]) -> str:
+    """The image of the stack's nginx."""
+    return bring("nginx")["nginx"]
 
 
 @pytest.fixture

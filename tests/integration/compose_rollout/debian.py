@@ -9,10 +9,13 @@ their own below the cache folder, and are unpacked there.
 
 from __future__ import annotations
 
+import fcntl
 import io
 import platform
 import subprocess
 import tarfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import docker
@@ -42,12 +45,24 @@ def _mirror() -> str:
     return uris[0]
 
 
+@contextmanager
+def _alone(cache: Path) -> Iterator[None]:
+    """Keep other processes out: tests run side by side, and would fetch the same."""
+    with (cache / "debian.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
 def unpacked(package: str, cache: Path) -> Path:
     """Give the folder with the files of one package of `SUITE`, fetched on first use."""
     target = cache / SUITE / package
-    if target.is_dir():
-        return target
-    apt = cache / SUITE / "apt"
+    with _alone(cache):
+        if not target.is_dir():
+            _fetch(package, target, cache / SUITE / "apt")
+    return target
+
+
+def _fetch(package: str, target: Path, apt: Path) -> None:
     (apt / "lists" / "partial").mkdir(parents=True, exist_ok=True)
     keyring = "/usr/share/keyrings/debian-archive-keyring.gpg"
     (apt / "sources.list").write_text(f"deb [signed-by={keyring}] {_mirror()} {SUITE} main\n", encoding="utf-8")
@@ -71,7 +86,6 @@ def unpacked(package: str, cache: Path) -> Path:
     partial = target.with_name(f"{package}.partial")
     _run("dpkg-deb", "--extract", str(deb), str(partial))
     partial.rename(target)
-    return target
 
 
 def old_compose(cache: Path) -> Path:
@@ -80,23 +94,26 @@ def old_compose(cache: Path) -> Path:
     plugins = cache / f"docker-config-compose-{OLD_COMPOSE}" / "cli-plugins"
     plugins.mkdir(parents=True, exist_ok=True)
     link = plugins / "docker-compose"
-    if not link.is_symlink():
-        link.symlink_to(plugin)
+    with _alone(cache):
+        if not link.is_symlink():
+            link.symlink_to(plugin)
     return plugins.parent
 
 
 def ensure_image(engine: docker.DockerClient, cache: Path) -> None:
     """Put the busybox image on the engine unless it is there."""
-    try:
-        engine.images.get(IMAGE)
-    except docker.errors.ImageNotFound:
-        repository, _colon, tag = IMAGE.partition(":")
-        engine.api.import_image_from_data(
-            _root_filesystem(unpacked("busybox-static", cache)),
-            repository,
-            tag,
-            changes=['ENV PATH="/bin"', 'CMD ["sleep", "1000"]'],
-        )
+    if engine.images.list(IMAGE):
+        return
+    package = unpacked("busybox-static", cache)
+    repository, _colon, tag = IMAGE.partition(":")
+    with _alone(cache):
+        if not engine.images.list(IMAGE):
+            engine.api.import_image_from_data(
+                _root_filesystem(package),
+                repository,
+                tag,
+                changes=['ENV PATH="/bin"', 'CMD ["sleep", "1000"]'],
+            )
 
 
 def _root_filesystem(package: Path) -> bytes:

@@ -58,6 +58,12 @@ def wait_for(what: str, condition: Callable[[], Any]) -> Any:
     raise AssertionError(f"waited {PATIENCE:.0f} s in vain: {what}")
 
 
+def read_in(container: Any, path: str) -> str:
+    """Give what a file holds in a container. A busy engine sometimes loses what a short command said."""
+    said: bytes = wait_for(f"{path} is read", lambda: container.exec_run(["cat", path]).output)
+    return said.decode()
+
+
 @dataclass(frozen=True)
 class Result:
     """What a run gave: the module's answer, and everything that was printed."""

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from .project import Project, becomes_healthy, healthcheck, service, wait_for
+from .project import Project, becomes_healthy, healthcheck, read_in, service, wait_for
 from .test_refusals import assert_refused
 
 ODD_VALUES = {
@@ -42,7 +42,7 @@ def seen(container: Any, path: str) -> tuple[str, str, int, int]:
 def read(project: Project, name: str, path: str) -> str:
     """What the only container of a service sees in a file."""
     (container,) = project.containers(name, running=True)
-    return str(container.exec_run(["cat", path]).output.decode())
+    return read_in(container, path)
 
 
 def assert_nothing_to_do(project: Project) -> None:
@@ -275,7 +275,7 @@ def test_what_an_inline_secret_holds_is_taken_out_of_evidence(project: Project):
     web = service("echo the token is $(cat /run/secrets/token); exit 3", secrets=["token"])
     project.write({"web": web}, secrets={"token": {"environment": "TOKEN"}})
 
-    result = project.roll_out(diff=True)
+    result = project.roll_out(diff=True, stable=1)
     assert result.failed
     assert result["failure"]["logs"] == ["the token is [redacted]"]
     assert "t0ken" not in result.output

@@ -1,7 +1,7 @@
 # Copyright: agentfleet.letta contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What the unit tests read is what Compose says of the same files today, and what it refuses itself stays refused."""
+"""What the unit tests read is what Compose and the engine say today, and what Compose refuses itself stays refused."""
 
 from __future__ import annotations
 
@@ -10,14 +10,17 @@ import shutil
 import subprocess
 from pathlib import Path
 
+import docker
 import pytest
 
 from ansible_collections.agentfleet.letta.plugins.module_utils._rollout import spec
 
+from . import lives
 from .debian import IMAGE
 from .project import Project, service
 
-FRONT = Path(__file__).parents[2] / "unit" / "rollout" / "recorded" / "front"
+RECORDED = Path(__file__).parents[2] / "unit" / "rollout" / "recorded"
+FRONT = RECORDED / "front"
 
 
 def normalised(project: Project) -> str:
@@ -84,3 +87,14 @@ def test_all_that_is_wrong_with_a_project_is_told_at_once(project: Project):
             assert problem in result["msg"], json.dumps(result["msg"], indent=1)
     assert project.objects() == before
     assert not project.state.exists()
+
+
+@pytest.mark.parametrize("name", ["healthy", "slow", "exits"])
+@pytest.mark.parametrize("recorded", sorted((RECORDED / "lives").glob("*.json")), ids=lambda path: path.stem)
+def test_this_engine_tells_of_a_container_s_life_what_was_recorded(
+    engine: docker.DockerClient, name: str, recorded: Path
+):
+    def told(looks: list[dict]) -> list[tuple[str, str]]:
+        return [(look["action"], look["inspect"]["State"]["Status"]) for look in looks]
+
+    assert told(lives.live(engine, name)) == told(json.loads(recorded.read_text("utf-8"))["lives"][name])

@@ -22,6 +22,7 @@ from .project import (
     Project,
     becomes_healthy,
     healthcheck,
+    read_in,
     running_counts,
     service,
     wait_for,
@@ -60,11 +61,11 @@ def test_a_mounted_file_that_is_bad_is_read_by_the_new_container_only(project: P
     assert result["failure"]["exit_code"] == 6
     assert result.service("web")["reasons"] == ["file ./app.conf (mounted at /app.conf): content changed"]
     assert project.ids() == before
-    assert project.containers("web")[0].exec_run(["cat", "/app.conf"]).output == b"good 1\n"
+    assert read_in(project.containers("web")[0], "/app.conf") == "good 1\n"
 
     replace_by("good 2\n")
     project.deploy()
-    assert project.containers("web")[0].exec_run(["cat", "/app.conf"]).output == b"good 2\n"
+    assert read_in(project.containers("web")[0], "/app.conf") == "good 2\n"
     assert project.deploy()["changed"] is False
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
+import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -41,11 +42,12 @@ def apart(tmp_path: Path) -> Iterator[Callable[..., subprocess.CompletedProcess[
 
 
 @pytest.fixture
-def options(tmp_path: Path) -> list[str]:
+def options(tmp_path: Path) -> Iterator[list[str]]:
     """Options for a second dockerd that shares nothing with the first."""
-    places = {"data-root": "data", "exec-root": "exec", "pidfile": "docker.pid"}
-    separate = [f"--{option}={tmp_path / place}" for option, place in places.items()]
-    return [*separate, "--iptables=false", "--bridge=none"]
+    # containerd's socket lies there. Its path may have 107 characters; pytest's folders use them up.
+    with tempfile.TemporaryDirectory(prefix="engine-") as short:
+        places = {"data-root": tmp_path / "data", "exec-root": short, "pidfile": tmp_path / "docker.pid"}
+        yield [*(f"--{option}={place}" for option, place in places.items()), "--iptables=false", "--bridge=none"]
 
 
 def test_takes_the_engine_that_runs(tmp_path: Path) -> None:

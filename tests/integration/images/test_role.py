@@ -19,7 +19,7 @@ import pytest
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from .conftest import RoleRun
+    from ..conftest import RoleRun
 
 REGISTRY = Path(__file__).resolve().parents[3] / ".cache/docker-registry"
 REGISTRY_CONFIG = """

@@ -108,7 +108,8 @@ class Stack:
 
 
 @pytest.fixture(scope="module")
-def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+def stack(tmp_path_factory: pytest.TempPathFactory, images: dict[str, str]) -> Iterator[Stack]:
+    """A deployed stack. Its images are built before, by one of the tests that run side by side."""
     stack = Stack(tmp_path_factory.mktemp("stack"))
     try:
         run = stack.deploy()

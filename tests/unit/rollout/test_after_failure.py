@@ -11,6 +11,7 @@ import pytest
 
 from ansible_collections.agentfleet.letta.plugins.module_utils._rollout import rollout
 from ansible_collections.agentfleet.letta.plugins.module_utils._rollout.checks import HttpCheck
+from ansible_collections.agentfleet.letta.plugins.module_utils._rollout.errors import EngineError
 from ansible_collections.agentfleet.letta.plugins.module_utils._rollout.policy import Route
 
 from .simulation import GOOD, GOOD_ONE_SHOT, Host, Script, carry_out, plan_for, roll_out
@@ -372,3 +373,120 @@ def test_what_was_to_go_is_bound_to_the_one_that_was_made_again(host: Host) -> N
     assert ended.outcome == "rolled_back", ended.message()
     (owner,) = host.of("owner")
     assert [(machine.bound_to, machine.status) for machine in host.of("second")] == [({owner.id}, "running")]
+
+
+def three(version: str, **a: Any) -> dict[str, Any]:
+    """Three containers that go back one at a time when the service after theirs fails."""
+    deploy = {"replicas": 3, "rollback_config": {"parallelism": 1}, **a.pop("deploy", {})}
+    last = service(version, depends_on={"a": {"condition": "service_started"}})
+    return project(edge=EDGE, a=service(version, deploy=deploy, **a), b=last)
+
+
+@pytest.mark.parametrize("when", ["start shop-a-1", "stop shop-a-4", "start shop-a-2"])
+def test_an_engine_that_goes_between_two_batches_of_the_way_back_costs_none_that_serves(host: Host, when: str) -> None:
+    roll_out(host, three("1"))
+    made = plan_for(host, three("2"), {"b": [NEVER_HEALTHY]})
+    host.done.clear()
+    least = 3
+
+    def watch() -> None:
+        nonlocal least
+        if host.outage is None and host.signals.ignored and when in host.done:
+            host.outage = (host.time + 0.01, host.time + 5)
+        least = min(least, sum(m.serving_since is not None and m.status == "running" for m in host.of("a")))
+
+    host.watchers.append(watch)
+    assert carry_out(host, made).outcome == "rolled_back"
+    assert host.outage is not None
+    assert least == 3
+
+
+def test_a_new_one_that_does_not_stop_keeps_no_old_one_from_coming_back(host: Host) -> None:
+    roll_out(host, three("1"))
+    made = plan_for(host, three("2"), {"b": [NEVER_HEALTHY]})
+    stop = host.stop
+
+    def refuse(container_id: str, grace: int) -> None:
+        if host.signals.ignored and host.machines[container_id].name == "shop-a-4":
+            raise EngineError("stop a container: it did not exit")
+        stop(container_id, grace)
+
+    host.stop = refuse
+    assert carry_out(host, made).outcome == "dirty"
+    old = [status for name, status in names(host, "a") if name in ("shop-a-1", "shop-a-2", "shop-a-3")]
+    assert old == ["running"] * 3
+
+
+A_ROUTE = Route("edge", "a", 80)
+A_PROXY = {"proxy": {"service": "edge", "upstream": "a", "port": 80}}
+
+
+@pytest.mark.parametrize("order", ["start-first", "stop-first"])
+def test_between_two_batches_of_the_way_back_the_proxy_names_what_runs(host: Host, order: str) -> None:
+    def definition(version: str) -> dict[str, Any]:
+        return three(version, deploy={"update_config": {"order": order}}, **{"x-rollout": A_PROXY})
+
+    roll_out(host, definition("1"))
+    made = plan_for(host, definition("2"), {"b": [NEVER_HEALTHY]})
+    named: list[list[str]] = []
+    stopped: set[str] = set()
+
+    def watch() -> None:
+        route = next((deed for deed in reversed(host.done) if deed.startswith("route a ")), "")
+        if host.signals.ignored and host.done[-1] == route:
+            named.append(host.named(A_ROUTE))
+            stopped.update(m.name for m in host.of("a") if m.status != "running" and m.name in host.named(A_ROUTE))
+
+    host.watchers.append(watch)
+    assert carry_out(host, made).outcome == "rolled_back"
+    assert len(named) > 1
+    assert stopped == set()
+
+
+def test_the_whole_way_back_of_a_service_drains_for_its_time_once(host: Host) -> None:
+    def definition(version: str) -> dict[str, Any]:
+        return three(version, **{"x-rollout": {**A_PROXY, "drain_timeout": "100s"}})
+
+    roll_out(host, definition("1"))
+    made = plan_for(host, definition("2"), {"b": [NEVER_HEALTHY]})
+    began: list[float] = []
+
+    def connections_that_stay() -> None:
+        if host.signals.ignored and not began:
+            began.append(host.time)
+            host.connections_last = 1e6
+
+    host.watchers.append(connections_that_stay)
+    ended = carry_out(host, made)
+    assert ended.outcome == "rolled_back"
+    assert host.time - began[0] < 150
+    assert sum("still served old connections" in note for note in ended.notes) == 1
+
+
+def restarting(version: str, action: str) -> dict[str, Any]:
+    """A service that restarts with the database, and one in its namespace."""
+    with_it = {"condition": "service_started", "restart": True}
+    return project(
+        db=service(version, volumes=DATA),
+        owner=service("1", depends_on={"db": with_it}, deploy=reacts(action), **{"x-rollout": {"timeout": 20}}),
+        side={**service("1"), "network_mode": "service:owner", "depends_on": {"owner": with_it}},
+    )
+
+
+@pytest.mark.parametrize("action", ["rollback", "continue"])
+def test_what_lives_in_the_namespace_of_one_that_restarted_in_vain_restarts_after_it(host: Host, action: str) -> None:
+    roll_out(host, restarting("1", action))
+    made = plan_for(host, restarting("2", action), {})
+    host.of("owner")[0].script = Script(healthy_after=40.0)
+    host.done.clear()
+    ended = carry_out(host, made)
+    assert ended.outcome == ("rolled_back" if action == "rollback" else "partial"), ended.message()
+    last = {name: len(host.done) - host.done[::-1].index(f"start shop-{name}-1") for name in ("owner", "side")}
+    assert last["owner"] < last["side"]
+
+
+def test_what_stays_old_with_another_service_is_told_and_keeps_its_timing(host: Host) -> None:
+    roll_out(host, group("1", sides=0))
+    ended = roll_out(host, group("2", sides=0), {"first": [Script(crashes_after=0.3)]})
+    assert ended.notes == ("owner stays as it was: it is undone together with first, which failed",)
+    assert [step["new"] for step in ended.services if step["service"] in ("owner", "first")] == [[], []]

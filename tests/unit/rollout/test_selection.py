@@ -95,3 +95,15 @@ def test_the_first_commit_of_a_part_knows_that_part_only() -> None:
     wanted = core_yaml.dump({"name": "shop", "services": {"web": {"image": "web:2"}, "db": {"image": "db:2"}}})
     recorded = core_yaml.load(selection.in_force(wanted, {}, {"db"}))
     assert recorded == {"name": "shop", "services": {"db": {"image": "db:2"}}}
+
+
+def test_what_is_recorded_needs_nothing_that_is_not() -> None:
+    needs = {"app": {"condition": "service_started"}, "db": {"condition": "service_started"}}
+    edge = {"image": "edge:1", "depends_on": needs, "links": ["app", "db:database"]}
+    wanted = core_yaml.dump({"name": "shop", "services": {"edge": edge, "app": {}, "db": {"image": "db:1"}}})
+    recorded = core_yaml.load(selection.in_force(wanted, {}, {"edge", "db"}))
+    assert recorded["services"]["edge"] == {
+        "image": "edge:1",
+        "depends_on": {"db": {"condition": "service_started"}},
+        "links": ["db:database"],
+    }

@@ -1,0 +1,112 @@
+# Copyright: agentfleet.letta contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The stack's images, built by the role where they are missing."""
+
+from __future__ import annotations
+
+import dataclasses
+import fcntl
+import json
+import os
+import subprocess
+import uuid
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+ROOT = Path(__file__).resolve().parents[2]
+CACHE = ROOT / ".cache" / "integration"
+
+PLAY = """
+- name: Bring the images
+  hosts: localhost
+  connection: local
+  gather_facts: false
+  vars:
+    ansible_python_interpreter: "{{ ansible_playbook_python }}"
+  tasks:
+    - name: Bring the images
+      ansible.builtin.include_role:
+        name: agentfleet.letta.letta_images
+
+    - name: Hand over what the role says
+      ansible.builtin.copy:
+        content: "{{ letta_images_resolved | to_json }}"
+        dest: "{{ test_result }}"
+        mode: "0600"
+      changed_when: false
+      check_mode: false
+"""
+
+
+@dataclasses.dataclass(frozen=True)
+class RoleRun:
+    """What a run of the role came to."""
+
+    rc: int
+    output: str
+    resolved: dict[str, str] | None
+
+    @property
+    def changed(self) -> int:
+        """How many tasks reported a change."""
+        recap = self.output[self.output.rindex("PLAY RECAP") :]
+        return int(recap.split("changed=")[1].split()[0])
+
+
+@pytest.fixture(scope="session")
+def run_role(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., RoleRun]:
+    """Run letta_images on this machine: run_role("--check", letta_images_source="build")."""
+    directory = tmp_path_factory.mktemp("role")
+    play = directory / "play.yml"
+    play.write_text(PLAY)
+    bundle = os.environ.get("PIP_CERT") or os.environ.get("SSL_CERT_FILE") or ""
+
+    def run(*arguments: str, **variables: Any) -> RoleRun:
+        result = directory / f"{uuid.uuid4().hex}.json"
+        values = {
+            "letta_images_directory": str(directory / "var"),
+            "letta_images_ca_bundle": bundle,
+            "test_result": str(result),
+            **variables,
+        }
+        done = subprocess.run(
+            ["ansible-playbook", "-i", "localhost,", "-e", json.dumps(values), *arguments, str(play)],
+            cwd=ROOT,
+            env={**os.environ, "ANSIBLE_COLLECTIONS_PATH": str(ROOT / ".ansible/collections"), "ANSIBLE_NOCOLOR": "1"},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        resolved = json.loads(result.read_text()) if result.exists() else None
+        return RoleRun(done.returncode, done.stdout + done.stderr, resolved)
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def bring(run_role: Callable[..., RoleRun]) -> Callable[..., dict[str, str]]:
+    """Have the role build these images where they are missing: bring("nginx") gives their references."""
+
+    def brought(*services: str) -> dict[str, str]:
+        CACHE.mkdir(parents=True, exist_ok=True)
+        # Tests run side by side, and one build is enough.
+        with (CACHE / "images.lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            run = run_role(letta_images_source="build", letta_images_services=services)
+        assert run.rc == 0, run.output
+        assert run.resolved is not None
+        return run.resolved
+
+    return brought
+
+
+@pytest.fixture(scope="session")
+def images(bring: Callable[..., dict[str, str]]) -> dict[str, str]:
+    """References of the images of the production stack: server, db, redis, nginx."""
+    return bring("server", "db", "redis", "nginx")
