@@ -147,7 +147,9 @@ options:
     choices: [always, never, policy]
     default: policy
   remove_orphans:
-    description: Remove containers of services that are no longer in the project.
+    description:
+      - Remove containers of services that are no longer in the project, when the new ones are proven.
+      - One that has a host port of a service stops before that service is carried out, and is started again if the rollout fails.
     type: bool
     default: false
   state:

@@ -1,7 +1,7 @@
 # Copyright: agentfleet.letta contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Links between the documents lead somewhere."""
+"""Links between the documents, and from documents to tests, lead somewhere."""
 
 from __future__ import annotations
 
@@ -19,3 +19,12 @@ def test_links_to_files_lead_to_files(document):
     links = re.findall(r"\]\(([^)\s]+)\)", document.read_text(encoding="utf-8"))
     files = [link.partition("#")[0] for link in links if not re.match(r"[a-z]+:|#", link)]
     assert [name for name in files if not (document.parent / name).exists()] == []
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
+def test_a_test_that_is_named_is_there(document):
+    """As `test_file.py::test_name`, without the folder, where the file's name and the test's say which one it is."""
+    named = re.findall(r"`(test_\w+\.py)::(test_\w+)`", document.read_text(encoding="utf-8"))
+    files = [path for folder in ("tests", "molecule") for path in (ROOT / folder).rglob("test_*.py")]
+    texts = {name: [path.read_text(encoding="utf-8") for path in files if path.name == name] for name, _test in named}
+    assert [f"{name}::{test}" for name, test in named if not any(f"def {test}(" in text for text in texts[name])] == []

@@ -7,8 +7,11 @@
 from __future__ import annotations
 
 import posixpath
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
+
+# A port on one of these is a port on all of them, as far as a rollout goes.
+_EVERY_ADDRESS = frozenset({"", "0.0.0.0", "::"})  # noqa: S104
 
 
 def bound_to(config: Mapping[str, Any]) -> frozenset[str]:
@@ -51,6 +54,27 @@ def exclusive(config: Mapping[str, Any], shared: frozenset[str]) -> tuple[str, .
         if writable and mount.get("source") and posixpath.normpath(target) not in shared:
             reasons.append(f"read-write mount {target}")
     return tuple(reasons)
+
+
+def published(config: Mapping[str, Any]) -> frozenset[tuple[str, str, str]]:
+    """Give the fixed host ports of a service: address (empty: all), port, protocol."""
+    return frozenset(
+        (port.get("host_ip") or "", str(port["published"]), port.get("protocol") or "tcp")
+        for port in config.get("ports") or ()
+        if port.get("published")
+    )
+
+
+def collide(one: Iterable[tuple[str, str, str]], other: Iterable[tuple[str, str, str]]) -> tuple[str, ...]:
+    """Give the host ports that two containers cannot both have."""
+    ports = {
+        port
+        for address, port, protocol in one
+        for its_address, its_port, its_protocol in other
+        if (port, protocol) == (its_port, its_protocol)
+        and (address == its_address or _EVERY_ADDRESS & {address, its_address})
+    }
+    return tuple(sorted(ports))
 
 
 def _is_shared_namespace(value: str) -> bool:

@@ -75,6 +75,8 @@ class Container:
     addresses: tuple[str, ...] = ()
     # Containers whose namespaces or volumes it uses, by id.
     bound_to: frozenset[str] = frozenset()
+    # Host ports that it has while it runs: address (empty: all), port, protocol.
+    published: frozenset[tuple[str, str, str]] = frozenset()
 
     @property
     def running(self) -> bool:
@@ -136,6 +138,12 @@ def container(inspect: Mapping[str, Any]) -> Container:
             if network.get("IPAddress") or network.get("GlobalIPv6Address")
         ),
         bound_to=_bound_to(host),
+        published=frozenset(
+            (binding.get("HostIp") or "", binding["HostPort"], port.partition("/")[2] or "tcp")
+            for port, bindings in (host.get("PortBindings") or {}).items()
+            for binding in bindings or ()
+            if binding.get("HostPort")
+        ),
     )
 
 

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from . import exclusive
 from .observe import Container
 from .policy import Route
 from .spec import Project, Service
@@ -81,6 +82,11 @@ class Plan:
     def at_rest(self) -> bool:
         """Whether there is nothing to do, nor to wait for."""
         return not self.orphans and all(step.action == "none" for step in self.services)
+
+    def in_the_way_of(self, step: ServicePlan) -> tuple[Container, ...]:
+        """Give the orphans that run and have a host port of this step's service: they stop before it is carried out."""
+        wanted = exclusive.published(step.service.config)
+        return tuple(c for c in self.orphans if c.running and exclusive.collide(wanted, c.published))
 
     def bound_to(self, service: str) -> tuple[ServicePlan, ...]:
         """Give the steps of services whose old containers go before those of `service`, to which they are bound."""

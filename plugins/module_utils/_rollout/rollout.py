@@ -24,6 +24,7 @@ from .errors import ComposeError, EngineError, Interrupted, ProxyError
 from .evidence import Halt
 from .interrupts import Interrupts
 from .lifecycle import Hooks, Lifecycle
+from .observe import Container
 from .outcome import Outcome, told
 from .plan import Plan, ServicePlan
 from .prover import Prover
@@ -76,6 +77,8 @@ class Rollout:
             step.service.name: Record(step, host.clock.now()) for step in plan.services if step.action != "none"
         }
         self._at_work: Record | None = None
+        # Orphans that were stopped for the step of another service.
+        self._made_way: list[tuple[ServicePlan, Container]] = []
         self._lifecycle = Lifecycle(
             engine=host.engine,
             redact=self.redact,
@@ -151,6 +154,11 @@ class Rollout:
 
     def _carry_out(self, record: Record) -> None:
         record.began = self.host.clock.now()
+        for orphan in self.plan.in_the_way_of(record.step):
+            if orphan not in (container for _step, container in self._made_way):
+                self.host.interrupts.check()
+                self._made_way.append((record.step, orphan))
+                self._lifecycle.stop(orphan)
         updater = Updater(
             plan=self.plan,
             engine=self.host.engine,
@@ -234,7 +242,7 @@ class Rollout:
         kept = {container.id for record in self._records.values() for container in record.kept}
         for orphan in self.plan.orphans:
             try:
-                if orphan.running:
+                if orphan.running and orphan not in (container for _step, container in self._made_way):
                     self._lifecycle.stop(orphan)
             except (EngineError, Halt) as error:
                 problems.append(f"{orphan.name} could not be stopped: {error}; the next run tries again")
@@ -257,16 +265,28 @@ class Rollout:
         self.host.interrupts.ignore()
         self._lifecycle.forgiving = True
         touched = [record for record in self._records.values() if record.touched]
-        acted = bool(touched)
+        acted = bool(touched or self._made_way)
         last = self._at_work
         if last is not None and last not in touched:
             # Compose may have made containers and failed to say so.
             touched = [r for r in self._records.values() if r.touched or r is last]
         problems = self._way_back().undo_all(touched, last)
+        problems += self._let_back()
         resources.remove(new, self.host.engine)
         serving = self._serving_of(failure, problems)
         outcome = "dirty" if problems or self._lifecycle.problems else "rolled_back"
         return self._ended(outcome, began, failure, serving, tuple(problems), acted)
+
+    def _let_back(self) -> list[str]:
+        """Start the orphans again that made way; what they made way for is gone."""
+        problems = []
+        for step, orphan in reversed(self._made_way):
+            try:
+                self._lifecycle.bring_back(orphan)
+                self._prover.prove(step, [orphan.id] if orphan.serving else [], 0.0)
+            except (EngineError, Halt) as error:
+                problems.append(f"{orphan.name}: {self.redact(str(error))}")
+        return problems
 
     def _way_back(self) -> WayBack:
         return WayBack(

@@ -8,6 +8,8 @@ the code of its tools. So this program
 
 * reads each file of /run/secrets as the variable that the file is named after, and makes LETTA_PG_URI from its parts;
 * keeps the values out of everything that is printed;
+* has migrations follow PGSSLMODE and PGSSLROOTCERT, as the server's driver does by itself;
+* sends traces to SigNoz, for which Letta itself would need a collector beside it;
 * takes the variables away again as soon as Letta's settings hold their values, before a request is served;
 * makes the process undumpable, so that tools, which run as the same user, can read neither its memory nor what the
   kernel tells of it.
@@ -22,10 +24,11 @@ import ctypes
 import importlib
 import io
 import os
+import ssl
 import sys
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import TextIO
+from typing import Any, TextIO
 from urllib.parse import quote
 
 SECRETS = Path("/run/secrets")
@@ -44,6 +47,33 @@ def database_uri(environment: Mapping[str, str], password: str) -> str:
     """Return the URI of the database that LETTA_PG_HOST, _PORT, _USER and _DB describe."""
     host, port, user, database = (environment[f"LETTA_PG_{part}"] for part in ("HOST", "PORT", "USER", "DB"))
     return f"postgresql://{user}:{password}@{host}:{port}/{database}"
+
+
+def database_tls(environment: Mapping[str, str]) -> ssl.SSLContext | bool | None:
+    """Return what pg8000, which migrations connect with, takes for PGSSLMODE and PGSSLROOTCERT, which it does not read.
+
+    None leaves it to the server whether there is TLS; False is none at all.
+    """
+    mode = environment.get("PGSSLMODE")
+    if mode is None:
+        return None
+    if mode == "disable":
+        return False
+    context = ssl.create_default_context(cafile=environment.get("PGSSLROOTCERT"))
+    if mode != "verify-full":
+        context.check_hostname = False
+        context.verify_mode = ssl.CERT_NONE
+    return context
+
+
+def signoz(environment: Mapping[str, str], secrets: Mapping[str, str]) -> dict[str, str]:
+    """Return the variables by which OpenTelemetry's exporters send to SigNoz itself; the second one is a secret."""
+    if "SIGNOZ_INGESTION_KEY" not in secrets:
+        return {}
+    return {
+        "LETTA_OTEL_EXPORTER_OTLP_ENDPOINT": environment["SIGNOZ_ENDPOINT"],
+        "OTEL_EXPORTER_OTLP_HEADERS": f"signoz-ingestion-key={quote(secrets['SIGNOZ_INGESTION_KEY'], safe='')}",
+    }
 
 
 def hidden_forms(values: Iterable[str]) -> list[str]:
@@ -102,7 +132,7 @@ def serve(secret_names: Iterable[str]) -> None:
     """Run the server. The import reads every setting and makes the application; after it the secrets can go."""
     if "VLLM_API_BASE" in os.environ:
         # It lies beside this file, where Python looks first.
-        importlib.import_module("mend_providers").main()
+        importlib.import_module("mend_providers").main(database_tls(os.environ))
     app = importlib.import_module("letta.server.rest_api.app")
     for name in secret_names:
         os.environ.pop(name, None)
@@ -111,6 +141,15 @@ def serve(secret_names: Iterable[str]) -> None:
 
 def migrate(_secret_names: Iterable[str]) -> None:
     """Bring the database to the newest schema that the image knows."""
+    tls = database_tls(os.environ)
+
+    def connect(dialect: Any, _record: object, _arguments: object, options: dict[str, Any]) -> None:
+        if dialect.driver == "pg8000":
+            options["ssl_context"] = tls
+
+    importlib.import_module("sqlalchemy.event").listen(
+        importlib.import_module("sqlalchemy.engine").Engine, "do_connect", connect
+    )
     importlib.import_module("alembic.config").main(argv=["upgrade", "head"], prog="alembic")
 
 
@@ -127,6 +166,7 @@ def main(arguments: list[str]) -> None:
     sys.stdout = Redactor(sys.stdout, hidden)
     sys.stderr = Redactor(sys.stderr, hidden)
     secrets["LETTA_PG_URI"] = database_uri(os.environ, secrets.pop("LETTA_PG_PASSWORD"))
+    secrets.update(signoz(os.environ, secrets))
     os.environ.update(secrets)
     COMMANDS[arguments[0]](secrets)
 

@@ -19,6 +19,7 @@ from __future__ import annotations
 
 import importlib
 import os
+import ssl
 import sys
 from collections.abc import Mapping
 from typing import Any
@@ -27,31 +28,31 @@ SECONDS = 30
 
 # Users' own providers have an organization; the server's own have none.
 MEND_PROVIDER = """
-UPDATE providers SET base_url = %(url)s, is_deleted = false, updated_at = now()
-WHERE name = 'vllm' AND organization_id IS NULL AND (base_url IS DISTINCT FROM %(url)s OR is_deleted)
+UPDATE providers SET base_url = :url, is_deleted = false, updated_at = now()
+WHERE name = 'vllm' AND organization_id IS NULL AND (base_url IS DISTINCT FROM :url OR is_deleted)
 """
 LEAD_AGENTS = """
-UPDATE agents SET llm_config = jsonb_set(llm_config::jsonb, '{model_endpoint}', to_jsonb(%(url)s::text))::json
+UPDATE agents SET llm_config = jsonb_set(llm_config::jsonb, '{model_endpoint}', to_jsonb(CAST(:url AS text)))::json
 WHERE llm_config->>'provider_name' = 'vllm' AND coalesce(llm_config->>'provider_category', 'base') = 'base'
-    AND llm_config->>'model_endpoint' IS DISTINCT FROM %(url)s
+    AND llm_config->>'model_endpoint' IS DISTINCT FROM :url
 """
 # An agent that took the whole context of before takes the whole of now; one that chose a shorter one keeps it.
 FIT_AGENTS = """
-UPDATE agents SET llm_config = jsonb_set(llm_config::jsonb, '{context_window}', to_jsonb(%(context)s::int))::json
+UPDATE agents SET llm_config = jsonb_set(llm_config::jsonb, '{context_window}', to_jsonb(CAST(:context AS int)))::json
 WHERE llm_config->>'provider_name' = 'vllm' AND coalesce(llm_config->>'provider_category', 'base') = 'base'
-    AND llm_config->>'model' = %(model)s
-    AND (llm_config->>'context_window')::int <> %(context)s
-    AND ((llm_config->>'context_window')::int > %(context)s
+    AND llm_config->>'model' = :model
+    AND (llm_config->>'context_window')::int <> :context
+    AND ((llm_config->>'context_window')::int > :context
         OR (llm_config->>'context_window')::int IN (
             SELECT max_context_window FROM provider_models JOIN providers ON providers.id = provider_id
             WHERE providers.name = 'vllm' AND providers.organization_id IS NULL
-                AND provider_models.name = %(model)s AND model_type = 'llm'))
+                AND provider_models.name = :model AND model_type = 'llm'))
 """
 MEND_MODEL = """
-UPDATE provider_models SET is_deleted = false, max_context_window = %(context)s, updated_at = now()
-WHERE name = %(model)s AND model_type = 'llm'
+UPDATE provider_models SET is_deleted = false, max_context_window = :context, updated_at = now()
+WHERE name = :model AND model_type = 'llm'
     AND provider_id IN (SELECT id FROM providers WHERE name = 'vllm' AND organization_id IS NULL)
-    AND (is_deleted OR max_context_window IS DISTINCT FROM %(context)s)
+    AND (is_deleted OR max_context_window IS DISTINCT FROM :context)
 """
 
 
@@ -67,12 +68,12 @@ def served(url: str) -> dict[str, int]:
     return {model["id"]: int(model["max_model_len"]) for model in answer.json()["data"]}
 
 
-def mend(cursor: Any, url: str, models: Mapping[str, int]) -> dict[str, int]:
+def mend(connection: Any, url: str, models: Mapping[str, int]) -> dict[str, int]:
     """Bring the rows in line, and return how many were not: providers, agents, models. The caller commits."""
+    text = importlib.import_module("sqlalchemy").text
 
     def rows(statement: str, **values: object) -> int:
-        cursor.execute(statement, values)
-        return int(cursor.rowcount)
+        return int(connection.execute(text(statement), values).rowcount)
 
     changed = {"providers": rows(MEND_PROVIDER, url=url), "agents": rows(LEAD_AGENTS, url=url), "models": 0}
     for model, context in models.items():
@@ -82,20 +83,20 @@ def mend(cursor: Any, url: str, models: Mapping[str, int]) -> dict[str, int]:
     return changed
 
 
-def main() -> None:
-    """Mend the database of LETTA_PG_URI for the vLLM of VLLM_API_BASE, whole or not at all."""
+def main(tls: ssl.SSLContext | bool | None) -> None:
+    """Mend the database of LETTA_PG_URI for the vLLM of VLLM_API_BASE, whole or not at all. `tls` is as pg8000 has it."""
     url = endpoint(os.environ["VLLM_API_BASE"])
     try:
         models = served(url)
     except Exception as error:  # noqa: BLE001  whatever keeps vLLM from answering: Letta starts without it, too
         sys.stderr.write(f"mend_providers: {url} does not say what it serves: {error}\n")
         models = {}
-    connection = importlib.import_module("psycopg2").connect(os.environ["LETTA_PG_URI"])
-    try:
-        # Commits at its end, and takes everything back when it fails.
-        with connection, connection.cursor() as cursor:
-            changed = mend(cursor, url, models)
-    finally:
-        connection.close()
+    # The driver that migrations use as well.
+    database = os.environ["LETTA_PG_URI"].replace("postgresql://", "postgresql+pg8000://", 1)
+    engine = importlib.import_module("sqlalchemy").create_engine(database, connect_args={"ssl_context": tls})
+    # Commits at its end, and takes everything back when it fails.
+    with engine.begin() as connection:
+        changed = mend(connection, url, models)
+    engine.dispose()
     told = ", ".join(f"{what}: {count}" for what, count in changed.items() if count)
     sys.stderr.write(f"mend_providers: brought in line with {url}: {told or 'nothing had to be'}\n")

@@ -15,49 +15,49 @@ if TYPE_CHECKING:
 
     import docker
 
-USERS = {"server": "10001:10001", "db": "999:999", "redis": "999:999", "nginx": "101:101"}
-STOP_SIGNALS = {"server": None, "db": "SIGINT", "redis": None, "nginx": "SIGQUIT"}
-HEALTH_CHECKED = {"db", "redis"}
-MEGABYTES = {"server": 1200, "db": 300, "redis": 120, "nginx": 120}
+USERS = {"server": "10001:10001", "db": "999:999", "redis": "999:999", "nginx": "101:101", "app_server": "10001:10001"}
+STOP_SIGNALS = {"server": None, "db": "SIGINT", "redis": None, "nginx": "SIGQUIT", "app_server": None}
+HEALTH_CHECKED = {"db", "redis", "app_server"}
+MEGABYTES = {"server": 1200, "db": 300, "redis": 120, "nginx": 120, "app_server": 700}
 SERVICES = sorted(USERS)
 
 
 @pytest.mark.parametrize("service", SERVICES)
-def test_runs_as_a_numeric_user(engine: docker.DockerClient, images: dict[str, str], service: str) -> None:
-    assert engine.images.get(images[service]).attrs["Config"]["User"] == USERS[service]
+def test_runs_as_a_numeric_user(engine: docker.DockerClient, every_image: dict[str, str], service: str) -> None:
+    assert engine.images.get(every_image[service]).attrs["Config"]["User"] == USERS[service]
 
 
 @pytest.mark.parametrize("service", SERVICES)
 def test_stops_and_is_checked_as_its_service_needs(
-    engine: docker.DockerClient, images: dict[str, str], service: str
+    engine: docker.DockerClient, every_image: dict[str, str], service: str
 ) -> None:
-    config = engine.images.get(images[service]).attrs["Config"]
+    config = engine.images.get(every_image[service]).attrs["Config"]
     assert config.get("StopSignal") == STOP_SIGNALS[service]
     assert ("Healthcheck" in config and bool(config["Healthcheck"])) == (service in HEALTH_CHECKED)
 
 
 @pytest.mark.parametrize("service", SERVICES)
-def test_says_what_it_is(engine: docker.DockerClient, images: dict[str, str], service: str) -> None:
-    labels = engine.images.get(images[service]).attrs["Config"]["Labels"]
+def test_says_what_it_is(engine: docker.DockerClient, every_image: dict[str, str], service: str) -> None:
+    labels = engine.images.get(every_image[service]).attrs["Config"]["Labels"]
     for name in ("title", "description", "version", "licenses"):
         assert labels[f"org.opencontainers.image.{name}"]
-    assert images[service].endswith(f":{labels['org.opencontainers.image.version']}")
+    assert every_image[service].endswith(f":{labels['org.opencontainers.image.version']}")
     assert "agentfleet.letta.stage" not in labels
 
 
 @pytest.mark.parametrize("service", SERVICES)
-def test_is_small(engine: docker.DockerClient, images: dict[str, str], service: str) -> None:
-    assert engine.images.get(images[service]).attrs["Size"] / 1e6 < MEGABYTES[service]
+def test_is_small(engine: docker.DockerClient, every_image: dict[str, str], service: str) -> None:
+    assert engine.images.get(every_image[service]).attrs["Size"] / 1e6 < MEGABYTES[service]
 
 
 @pytest.mark.parametrize("service", SERVICES)
 def test_no_layer_keeps_what_the_build_needed(
-    engine: docker.DockerClient, images: dict[str, str], service: str, tmp_path: Path
+    engine: docker.DockerClient, every_image: dict[str, str], service: str, tmp_path: Path
 ) -> None:
     """Looks into each layer, for a file that a later layer removes is still in the image."""
     archive = tmp_path / "image.tar"
     with archive.open("wb") as file:
-        for chunk in engine.images.get(images[service]).save():
+        for chunk in engine.images.get(every_image[service]).save():
             file.write(chunk)
 
     unwanted = []
@@ -82,7 +82,7 @@ def test_no_layer_keeps_what_the_build_needed(
 
 @pytest.mark.parametrize("service", SERVICES)
 def test_trusts_no_certificate_that_debian_does_not_ship(
-    engine: docker.DockerClient, images: dict[str, str], service: str
+    engine: docker.DockerClient, every_image: dict[str, str], service: str
 ) -> None:
     """Every certificate in the bundle is, byte for byte, a file of Debian's package."""
     script = """
@@ -94,6 +94,6 @@ def test_trusts_no_certificate_that_debian_does_not_ship(
     comm -13 /tmp/shipped /tmp/trusted
     """
     output = engine.containers.run(
-        images[service], ["-c", script], entrypoint=["sh"], user="0:0", remove=True, network_disabled=True
+        every_image[service], ["-c", script], entrypoint=["sh"], user="0:0", remove=True, network_disabled=True
     )
     assert output.decode().strip() in ("", "no bundle")

@@ -19,6 +19,7 @@ from typing import Any
 
 from ansible_collections.agentfleet.letta.plugins.module_utils._rollout import (
     core_yaml,
+    exclusive,
     lifecycle,
     observe,
     outcome,
@@ -84,6 +85,7 @@ class Machine:
     restart_policy: tuple[str, int]
     # The containers that this one is bound to, by id.
     bound_to: frozenset[str] = frozenset()
+    published: frozenset[tuple[str, str, str]] = frozenset()
     unpacked: bytes = b""
     hooks_run: list[str] = field(default_factory=list)
     status: str = "created"
@@ -159,6 +161,7 @@ class Machine:
             anonymous_volumes=(),
             environment=(),
             bound_to=self.bound_to,
+            published=self.published,
         )
 
 
@@ -339,6 +342,9 @@ class Host:
                 raise EngineError("start a container: cannot join network of a non running container")
             if machine.bound_to - set(self.machines):
                 raise EngineError("start a container: No such container")
+            others = (other for other in self.machines.values() if other.status == "running" and other is not machine)
+            if any(exclusive.collide(machine.published, other.published) for other in others):
+                raise EngineError("start a container: port is already allocated")
             if machine.status != "running":
                 machine.start(self.time)
             self.done.append(f"start {machine.name}")
@@ -442,6 +448,7 @@ class Host:
             healthcheck="healthcheck" in service.config,
             restart_policy=service.restart_policy,
             bound_to=frozenset(min(self.of(owner), key=lambda m: m.name).id for owner in service.bound_to),
+            published=exclusive.published(service.config),
         )
         if machine.name in {other.name for other in self.machines.values()}:
             raise ComposeError(f"the container name {machine.name} is already in use")

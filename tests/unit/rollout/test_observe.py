@@ -73,6 +73,16 @@ def test_a_crash_loop_shows_its_count_and_last_exit_code() -> None:
     assert seen.exit_code == 7
 
 
+def test_the_host_ports_that_are_fixed_are_read() -> None:
+    answer = samples.inspected("healthy")
+    answer["HostConfig"]["PortBindings"] = {
+        "80/tcp": [{"HostIp": "127.0.0.1", "HostPort": "8283"}, {"HostIp": "", "HostPort": ""}],
+        "53/udp": [{"HostIp": "", "HostPort": "53"}],
+        "443/tcp": None,
+    }
+    assert observe.container(answer).published == {("127.0.0.1", "8283", "tcp"), ("", "53", "udp")}
+
+
 def test_only_anonymous_volumes_are_called_so() -> None:
     seen = samples.container("anonymous")
     assert {mount["Destination"] for mount in samples.inspected("anonymous")["Mounts"]} == {"/data", "/named"}

@@ -78,6 +78,15 @@ def test_a_restart_of_the_only_container_says_that_it_is_down() -> None:
     )
 
 
+def test_an_orphan_that_makes_way_is_told_of_with_the_port() -> None:
+    port = {"target": 80, "published": "8283", "host_ip": "127.0.0.1", "protocol": "tcp"}
+    orphan = running("gone", published=frozenset({("0.0.0.0", "8283", "tcp")}))
+    planned = made(samples.project(web={"ports": [port]}), orphan, remove_orphans=True)
+    assert report.lines(planned)[-1] == (
+        "gone: shop-gone-1 is removed, an orphan, and stops before web starts, which gets its host port 8283"
+    )
+
+
 def test_a_one_shot_and_an_orphan_are_told_in_the_order_in_which_they_come() -> None:
     planned = made(migrated(), running(), running("gone"), remove_orphans=True)
     assert report.lines(planned) == [

@@ -396,6 +396,41 @@ def test_an_orphan_stays_when_the_run_fails(host: Host) -> None:
     assert host.of("b")[0].status == "running"
 
 
+def front(host_ip: str = "127.0.0.1", **more: Any) -> dict[str, Any]:
+    return checked(ports=[{"target": 80, "published": "8283", "host_ip": host_ip, "protocol": "tcp"}], **more)
+
+
+def test_an_orphan_with_the_port_of_a_new_service_makes_way_when_that_is_about_to_start(host: Host) -> None:
+    roll_out(host, project(a=checked(), nginx=front()))
+    assert after(host, project(a=checked("2"), web=front())).outcome == "deployed"
+    assert host.done[:2] == ["create shop-a-2", "start shop-a-2"]
+    assert host.done[3:] == [
+        *("stop shop-nginx-1", "create shop-web-1", "start shop-web-1", "remove shop-nginx-1", "remove shop-a-1"),
+    ]
+
+
+def test_an_orphan_that_made_way_serves_again_when_the_run_fails(host: Host) -> None:
+    roll_out(host, project(nginx=front(restart="unless-stopped")))
+    outcome = after(host, project(web=front("0.0.0.0")), web=[CRASHES])
+    assert (outcome.outcome, outcome.serving) == ("rolled_back", ("shop-nginx-1",))
+    assert host.done[-3:] == ["stop shop-web-1", "remove shop-web-1", "start shop-nginx-1"]
+    assert host.of("nginx")[0].restart_policy == ("unless-stopped", 0)
+
+
+def test_an_orphan_that_made_way_and_does_not_come_back_is_told(host: Host) -> None:
+    roll_out(host, project(nginx=front()))
+    host.of("nginx")[0].script = Script(starts=False)
+    outcome = after(host, project(web=front()), web=[CRASHES])
+    assert outcome.outcome == "dirty"
+    assert "shop-nginx-1" in outcome.problems[0]
+
+
+def test_an_orphan_on_another_port_stays_until_the_end(host: Host) -> None:
+    roll_out(host, project(nginx=front("127.0.0.2")))
+    after(host, project(web=front("127.0.0.1")))
+    assert host.done == ["create shop-web-1", "start shop-web-1", "stop shop-nginx-1", "remove shop-nginx-1"]
+
+
 def test_an_old_one_that_cannot_be_removed_is_told_and_left_to_the_next_run(host: Host) -> None:
     roll_out(host, project(web=checked("1")))
     made = plan_for(host, project(web=checked("2")), {})

@@ -17,7 +17,7 @@ def test_the_defaults_are_fine(render):
 @pytest.mark.parametrize(
     ("name", "value", "allowed"),
     [
-        ("letta_stack_variant", "staging", "must be one of production"),
+        ("letta_stack_variant", "staging", "must be one of "),
         ("letta_stack_project", "My Letta", "lower-case letters"),
         ("letta_stack_directory", "opt/letta", "absolute path"),
         ("letta_stack_directory", "/", "not / itself"),

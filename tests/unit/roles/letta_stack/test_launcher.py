@@ -8,6 +8,7 @@ from __future__ import annotations
 import importlib.util
 import io
 import os
+import ssl
 import subprocess
 import sys
 from pathlib import Path
@@ -40,6 +41,33 @@ def test_the_uri_has_the_scheme_and_port_that_letta_needs(launcher):
 def test_a_missing_part_is_named(launcher):
     with pytest.raises(KeyError, match="LETTA_PG_PORT"):
         launcher.database_uri({"LETTA_PG_HOST": "letta_db"}, "pw1")
+
+
+@pytest.mark.parametrize(("mode", "tls"), [(None, None), ("disable", False)])
+def test_migrations_go_without_tls_where_that_is_said(launcher, mode, tls):
+    assert launcher.database_tls({"PGSSLMODE": mode} if mode else {}) is tls
+
+
+def test_migrations_see_whose_certificate_it_is_only_when_told(launcher):
+    require = launcher.database_tls({"PGSSLMODE": "require"})
+    assert (require.verify_mode, require.check_hostname) == (ssl.CERT_NONE, False)
+    verify = launcher.database_tls({"PGSSLMODE": "verify-full"})
+    assert (verify.verify_mode, verify.check_hostname) == (ssl.CERT_REQUIRED, True)
+
+
+def test_the_authority_that_is_named_is_the_one_that_is_trusted(launcher, tmp_path):
+    missing = tmp_path / "ca.pem"
+    with pytest.raises(FileNotFoundError):
+        launcher.database_tls({"PGSSLMODE": "verify-full", "PGSSLROOTCERT": str(missing)})
+
+
+def test_traces_go_to_signoz_with_its_key(launcher):
+    assert launcher.signoz({}, {}) == {}
+    made = launcher.signoz({"SIGNOZ_ENDPOINT": "https://ingest:443"}, {"SIGNOZ_INGESTION_KEY": "a key="})
+    assert made == {
+        "LETTA_OTEL_EXPORTER_OTLP_ENDPOINT": "https://ingest:443",
+        "OTEL_EXPORTER_OTLP_HEADERS": "signoz-ingestion-key=a%20key%3D",
+    }
 
 
 @pytest.mark.parametrize(

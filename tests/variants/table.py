@@ -1,0 +1,158 @@
+# Copyright: agentfleet.letta contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The variants and what tests have to know of each: one line of settings a variant, and all tests go by it.
+
+Every test of what all variants have in common takes its cases from here: the golden files, the properties, what
+`docker compose config` is asked about, and the tables in docs/variants. A variant without a line fails them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import yaml
+
+from tests.unit.roles.conftest import ROLES
+
+from .pairwise import pairwise
+
+Settings = dict[str, Any]
+Options = Mapping[str, Sequence[Settings]]
+
+# Part of every secret that a case gives, so that one search finds any of them.
+MARK = "NeverToBeSeen"
+
+
+def _of_role(path: str) -> dict[str, Any]:
+    return dict(yaml.safe_load((ROLES / "letta_stack" / path).read_text(encoding="utf-8")))
+
+
+DEFAULTS = _of_role("defaults/main.yml")
+SERVICES: dict[str, list[str]] = {
+    name: variant["services"] for name, variant in _of_role("vars/main/variants.yml")["__letta_stack_variants"].items()
+}
+
+
+@dataclass(frozen=True)
+class Variant:
+    """What is special about a variant.
+
+    needs: settings without which it is refused, in every case.
+    publishes: (service, "ADDRESS:PORT:PORT OF THE CONTAINER") with names of settings in braces; a port that is 0 or
+        empty is not published.
+    options: what it has beside the common options, or another set of values for one of them; an empty set takes it out.
+    mounts: the beginnings of paths on the host that it may mount beside what the role writes.
+    devices: the services that may have devices of the host.
+    root_group: the services that run with group 0, to which the files of their images belong; never with user 0.
+    """
+
+    needs: Settings = field(default_factory=dict)
+    publishes: Sequence[tuple[str, str]] = (("nginx", "{letta_stack_listen_address}:{letta_stack_port}:8080"),)
+    options: Options = field(default_factory=dict)
+    mounts: Sequence[str] = ()
+    devices: Sequence[str] = ()
+    root_group: Sequence[str] = ()
+
+
+VARIANTS: dict[str, Variant] = {
+    "production": Variant(),
+}
+
+
+def _common(variant: str) -> Options:
+    """Give the options of all variants: in each the first value is the default, and the last makes the full case."""
+    images: dict[str, str] = DEFAULTS["letta_stack_images"]
+    digest = "sha256:" + "5e" * 32
+    return {
+        "address": [
+            {},
+            {"letta_stack_listen_address": "0.0.0.0"},
+            {"letta_stack_listen_address": "::1", "letta_stack_port": 80},
+        ],
+        "place": [{}, {"letta_stack_project": "agents-2", "letta_stack_directory": "/srv/agents_2"}],
+        "images": [
+            {},
+            {"letta_stack_images": {name: f"registry.example.com:5000/{image}" for name, image in images.items()}},
+            {"letta_stack_images": {name: f"{image.split(':')[0]}@{digest}" for name, image in images.items()}},
+        ],
+        "environment": [
+            {},
+            {"letta_stack_environment": {"LETTA_DEBUG": False, "OPENROUTER_TITLE": 'Costs $5: "five" # ${HOME} \\ {{'}},
+            {
+                "letta_stack_environment": {
+                    "ANTHROPIC_API_KEY": f"sk-ant-{MARK}",
+                    "LETTA_CORS_ORIGINS": ["https://agents.example.com"],
+                    "LETTA_OTEL_EXPORTER_OTLP_ENDPOINT": "http://collector.example.com:4317",
+                    "OPENAI_API_KEY": f"sk-{MARK}$1",
+                    "TZ": "Europe/Zurich",
+                }
+            },
+        ],
+        "secrets": [
+            {},
+            {
+                "letta_stack_server_password": f"Server{MARK}1",
+                "letta_stack_db_password": f"Database{MARK}1",
+                "letta_stack_db_superuser_password": f"Superuser{MARK}1",
+                "letta_stack_encryption_key": f"Encryption-{MARK}$1",
+            },
+        ],
+        "timeouts": [
+            {},
+            {"letta_stack_stream_timeout": 10, "letta_stack_drain_timeout": 0},
+            {"letta_stack_stream_timeout": 1800, "letta_stack_drain_timeout": 3600},
+        ],
+        "limits": [
+            {},
+            {"letta_stack_limits": {name: {"memory": "1536m"} for name in SERVICES[variant]}},
+            {"letta_stack_limits": {name: {"memory": "3g", "cpus": 0.5, "pids": 99} for name in SERVICES[variant]}},
+        ],
+        "shared memory": [{}, {"letta_stack_db_shm_size": "1g"}],
+        "logs": [
+            {},
+            {"letta_stack_log_driver": "json-file", "letta_stack_log_options": {"max-size": "1m", "max-file": "2"}},
+        ],
+    }
+
+
+def options(variant: str) -> Options:
+    """Give the options of a variant by name, each with its values."""
+    return {name: values for name, values in {**_common(variant), **VARIANTS[variant].options}.items() if values}
+
+
+def golden_cases(variant: str) -> dict[str, Settings]:
+    """Give the settings of the cases that are kept as golden files, by name."""
+    least = {"letta_stack_variant": variant, **VARIANTS[variant].needs}
+    full = dict(least)
+    for values in options(variant).values():
+        full |= values[-1]
+    return {"minimal": least, "full": full}
+
+
+def cases() -> Iterator[tuple[str, str, Settings]]:
+    """Give variant, name and settings of every case: the golden ones, and all options pair by pair."""
+    for variant in VARIANTS:
+        golden = golden_cases(variant)
+        yield from ((variant, name, settings) for name, settings in golden.items())
+        for number, chosen in enumerate(pairwise(options(variant)), start=1):
+            settings = dict(golden["minimal"])
+            for values in chosen.values():
+                settings |= values
+            yield variant, f"pairs-{number:02}", settings
+
+
+def published(variant: str, settings: Settings) -> dict[str, set[str]]:
+    """Give what a case asks to be published, by service: ADDRESS:PORT:PORT OF THE CONTAINER."""
+    known = {
+        name: f"[{value}]" if name.endswith("_address") and ":" in str(value) else value
+        for name, value in {**DEFAULTS, **settings}.items()
+    }
+    found: dict[str, set[str]] = {}
+    for service, template in VARIANTS[variant].publishes:
+        address, port, target = template.format_map(known).rsplit(":", 2)
+        if port not in ("", "0"):
+            found.setdefault(service, set()).add(f"{address}:{port}:{target}")
+    return found
