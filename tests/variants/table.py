@@ -59,6 +59,35 @@ class Variant:
 
 VARIANTS: dict[str, Variant] = {
     "production": Variant(),
+    "vllm": Variant(
+        # The engine of the tests has no GPU to choose a way to.
+        needs={"letta_stack_vllm_model": "Qwen/Qwen3-8B", "letta_stack_vllm_gpu_access": "reservation"},
+        options={
+            "model": [{}, {"letta_stack_vllm_model": "/srv/models/qwen3", "letta_stack_vllm_served_name": "qwen"}],
+            "gpus": [
+                {},
+                {"letta_stack_vllm_gpus": "cpu"},
+                {"letta_stack_vllm_gpus": 2, "letta_stack_vllm_tensor_parallel": 2},
+                {"letta_stack_vllm_gpus": [0, 3], "letta_stack_vllm_gpu_access": "none"},
+                {"letta_stack_vllm_gpus": [0, 3], "letta_stack_vllm_gpu_access": "cdi"},
+            ],
+            "context": [{}, {"letta_stack_vllm_context": 4096}, {"letta_stack_vllm_context": 262144}],
+            "way out": [{}, {"letta_stack_vllm_offline": True}, {"letta_stack_vllm_hf_token": f"hf_{MARK}"}],
+            "of vllm": [
+                {},
+                {
+                    "letta_stack_vllm_arguments": ["--gpu-memory-utilization=0.8", "--chat-template-content-format=$x"],
+                    "letta_stack_vllm_environment": {"HTTPS_PROXY": "http://proxy.example.com:3128"},
+                    "letta_stack_vllm_start_period": 7200,
+                    "letta_stack_vllm_shm_size": "16g",
+                    "letta_stack_vllm_tool_parser": "llama3_json",
+                },
+            ],
+        },
+        mounts=("/srv/models/",),
+        devices=("vllm",),
+        root_group=("vllm",),
+    ),
 }
 
 

@@ -84,7 +84,7 @@ def mend(connection: Any, url: str, models: Mapping[str, int]) -> dict[str, int]
 
 
 def main(tls: ssl.SSLContext | bool | None) -> None:
-    """Mend the database of LETTA_PG_URI for the vLLM of VLLM_API_BASE, whole or not at all. `tls` is as pg8000 has it."""
+    """Mend the database of LETTA_PG_URI for the vLLM of VLLM_API_BASE, whole or not at all. `tls`: pg8000's."""
     url = endpoint(os.environ["VLLM_API_BASE"])
     try:
         models = served(url)
