@@ -30,6 +30,8 @@ HOST = {
         }
     },
     "nginx_configuration": "nginx.000000000006",
+    # Beside all roles lies what they share.
+    "role_path": str(ROLES / "letta_stack"),
 }
 
 

@@ -130,7 +130,52 @@ sys.exit(code.returncode)
 
 
 @pytest.mark.parametrize("arguments", [[], ["serve"], ["server", "migrate"]])
-def test_anything_but_its_two_commands_is_refused(arguments):
+def test_anything_but_its_commands_is_refused(arguments):
     result = subprocess.run([sys.executable, str(LAUNCHER), *arguments], capture_output=True, text=True, check=False)
     assert result.returncode == 1
-    assert "usage: launcher.py {server|migrate}" in result.stderr
+    assert "usage: launcher.py {server|live|migrate}" in result.stderr
+
+
+def test_a_developers_credentials_are_read_as_an_editor_leaves_them(launcher, tmp_path):
+    for name, text in {
+        "OPENAI_API_KEY": "sk-1\n",
+        "ANTHROPIC_API_KEY": "",
+        "OPENAI_API_KEY~": "sk-0\n",
+        ".OPENAI_API_KEY.swp": "x",
+        "GROQ_API_KEY": "gsk-1\n",
+    }.items():
+        (tmp_path / name).write_text(text, encoding="utf-8")
+    assert launcher.read_credentials(tmp_path, {"GROQ_API_KEY"}) == {"OPENAI_API_KEY": "sk-1"}
+    assert launcher.read_credentials(tmp_path / "nowhere", set()) == {}
+
+
+@pytest.fixture
+def mounted(launcher, tmp_path, monkeypatch):
+    """Secrets and credentials as a container has them mounted."""
+    monkeypatch.setattr(launcher, "SECRETS", tmp_path / "secrets")
+    monkeypatch.setattr(launcher, "CREDENTIALS", tmp_path / "credentials")
+    for path, text in {
+        "secrets/LETTA_PG_PASSWORD": "pw1",
+        "secrets/LETTA_SERVER_PASSWORD": "server",
+        "credentials/OPENAI_API_KEY": "sk-1\n",
+        "credentials/LETTA_SERVER_PASSWORD": "another\n",
+        "credentials/LETTA_PG_URI": "postgresql://elsewhere\n",
+        "credentials/PATH": "/tmp\n",
+    }.items():
+        (tmp_path / path).parent.mkdir(exist_ok=True)
+        (tmp_path / path).write_text(text, encoding="utf-8")
+
+
+def test_credentials_take_the_place_of_nothing_that_the_stack_sets(launcher, mounted):
+    environment = {
+        "LETTA_PG_HOST": "letta_db",
+        "LETTA_PG_PORT": "5432",
+        "LETTA_PG_USER": "letta",
+        "LETTA_PG_DB": "letta",
+        "PATH": "/usr/bin",
+    }
+    assert launcher.secrets_of(environment) == {
+        "OPENAI_API_KEY": "sk-1",
+        "LETTA_SERVER_PASSWORD": "server",
+        "LETTA_PG_URI": "postgresql://letta:pw1@letta_db:5432/letta",
+    }

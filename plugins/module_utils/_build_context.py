@@ -1,0 +1,154 @@
+# Copyright: agentfleet.letta contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A build context that holds what is named of a source tree and nothing else, so that no data and no secret get in."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import stat
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from pathlib import Path
+
+FILE_MODE = 0o644
+EXECUTABLE_MODE = 0o755
+DIRECTORY_MODE = 0o755
+_UNFINISHED = ".unfinished"
+
+
+class ContextError(Exception):
+    """A source that a context cannot be made of; the message names the path and says why."""
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One file of the context: what it holds, as a digest, and the mode that it gets, whoever checked it out."""
+
+    digest: str
+    mode: int
+
+
+Entries = Mapping[str, Entry]
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What the context becomes, and what of it is not yet so; all by path relative to the context.
+
+    `wanted` and `found` are the files as they are to be and as they are; `strange` is what is no file and no directory.
+    """
+
+    wanted: Entries
+    found: Entries
+    strange: tuple[str, ...] = ()
+
+    @property
+    def write(self) -> tuple[str, ...]:
+        """Files to write."""
+        return tuple(sorted(path for path, entry in self.wanted.items() if self.found.get(path) != entry))
+
+    @property
+    def remove(self) -> tuple[str, ...]:
+        """Files to remove."""
+        return tuple(sorted({*self.found, *self.strange} - set(self.wanted)))
+
+    @property
+    def changed(self) -> bool:
+        """Whether carrying the plan out would change anything."""
+        return bool(self.write or self.remove)
+
+    @property
+    def digest(self) -> str:
+        """What the context is to hold, as one digest."""
+        lines = [f"{path}\0{entry.mode:o}\0{entry.digest}\n" for path, entry in sorted(self.wanted.items())]
+        return hashlib.sha256("".join(lines).encode()).hexdigest()
+
+    def describe(self, before: bool) -> str:
+        """Return the files that differ, by name and digest: what they hold is nobody's to print."""
+        entries = self.found if before else self.wanted
+        differing = sorted({*self.write, *self.remove} & set(entries))
+        return "".join(f"{path} {entries[path].digest[:12]} {entries[path].mode:o}\n" for path in differing)
+
+
+def plan(source: str, path: str, include: Sequence[str], exclude: Collection[str]) -> Plan:
+    """Compare the context at `path` with what is included of `source`.
+
+    `include`: files and directories, relative to the source; all must be there. `exclude`: shell patterns of names, of
+    files and directories below those. Raises ContextError for what a context cannot hold: a link may lead anywhere.
+    """
+    root = Path(source)
+    wanted: dict[str, Entry] = {}
+    for name in include:
+        start = root / name
+        if not start.exists():
+            raise ContextError(f"{source} has no {name}")
+        for file in _files(start, exclude):
+            wanted[str(file.relative_to(root))] = _entry(file)
+    found, strange = _found(Path(path))
+    return Plan(wanted, found, strange)
+
+
+def apply(made: Plan, source: str, path: str) -> None:
+    """Make the context what the plan says."""
+    for name in made.remove:
+        (Path(path) / name).unlink()
+    for name in made.write:
+        target = Path(path) / name
+        if target.is_dir():
+            # Of a file that was a directory before; what it held is removed by now.
+            _remove_empty(target)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        unfinished = target.with_name(f"{target.name}{_UNFINISHED}")
+        unfinished.write_bytes((Path(source) / name).read_bytes())
+        unfinished.chmod(made.wanted[name].mode)
+        unfinished.replace(target)
+    _settle_directories(Path(path))
+
+
+def _files(start: Path, exclude: Collection[str]) -> Iterator[Path]:
+    status = start.lstat()
+    if stat.S_ISREG(status.st_mode):
+        yield start
+    elif stat.S_ISDIR(status.st_mode):
+        for child in sorted(start.iterdir()):
+            if not any(fnmatchcase(child.name, pattern) for pattern in exclude):
+                yield from _files(child, exclude)
+    else:
+        kind = "a link" if stat.S_ISLNK(status.st_mode) else "no file and no directory"
+        raise ContextError(f"{start} is {kind}; a build context is made of files alone")
+
+
+def _entry(file: Path) -> Entry:
+    mode = EXECUTABLE_MODE if file.stat().st_mode & stat.S_IXUSR else FILE_MODE
+    return Entry(hashlib.sha256(file.read_bytes()).hexdigest(), mode)
+
+
+def _found(root: Path) -> tuple[Entries, tuple[str, ...]]:
+    found, strange = {}, []
+    for folder, directories, files in os.walk(root):
+        for name in (*files, *directories):
+            path = Path(folder) / name
+            relative, status = str(path.relative_to(root)), path.lstat()
+            if stat.S_ISREG(status.st_mode):
+                digest = hashlib.sha256(path.read_bytes()).hexdigest()
+                found[relative] = Entry(digest, stat.S_IMODE(status.st_mode))
+            elif not stat.S_ISDIR(status.st_mode):
+                strange.append(relative)
+    return found, tuple(strange)
+
+
+def _settle_directories(root: Path) -> None:
+    for folder, _directories, _files in os.walk(root, topdown=False):
+        directory = Path(folder)
+        if directory != root and not any(directory.iterdir()):
+            directory.rmdir()
+        else:
+            directory.chmod(DIRECTORY_MODE)
+
+
+def _remove_empty(directory: Path) -> None:
+    for folder, _directories, _files in os.walk(directory, topdown=False):
+        Path(folder).rmdir()
