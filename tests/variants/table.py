@@ -75,8 +75,81 @@ class Variant:
     root_group: Sequence[str] = ()
 
 
+# Of what is built from a source, and of what mounts it.
+_BY_HAND = (
+    ("letta_server", "{letta_stack_listen_address}:{letta_stack_port}:8283"),
+    ("letta_db", "127.0.0.1:{letta_stack_development_db_port}:5432"),
+    _DATA[1],
+)
+_SOURCE: Options = {
+    "source": [
+        {},
+        {
+            "letta_stack_source_target": "locked",
+            "letta_stack_source_python_index": "https://packages.example.com/$simple",
+        },
+        {"letta_stack_source": "/home/developer/letta"},
+    ],
+    "database": [{}, {"letta_stack_development_db_port": 15432}],
+}
+
 VARIANTS: dict[str, Variant] = {
     "production": Variant(),
+    "development": Variant(publishes=_BY_HAND, options=_SOURCE),
+    "development_live": Variant(
+        publishes=_BY_HAND,
+        options={
+            **_SOURCE,
+            "mounts": [
+                {},
+                {
+                    "letta_stack_live_credentials": "/home/developer/credentials",
+                    "letta_stack_live_configuration": "/home/developer/conf.yaml",
+                },
+            ],
+        },
+        mounts=("/opt/letta/source/", "/srv/agents_2/source/", "/home/developer/"),
+    ),
+    "vllm": Variant(
+        needs={"letta_stack_vllm_model": "Qwen/Qwen3-8B", "letta_stack_vllm_gpu_access": "reservation"},
+        options={
+            "model": [
+                {},
+                {
+                    "letta_stack_vllm_model": "meta-llama/Llama-3.3-70B-Instruct",
+                    "letta_stack_vllm_hf_token": f"hf_{MARK}",
+                },
+                {"letta_stack_vllm_model": "/srv/models/qwen3-8b", "letta_stack_vllm_offline": True},
+                {
+                    "letta_stack_vllm_model": "Qwen/Qwen3-32B",
+                    "letta_stack_vllm_served_name": "local",
+                    "letta_stack_vllm_context": 65536,
+                    "letta_stack_vllm_tool_parser": "llama3_json",
+                    "letta_stack_vllm_hf_token": f"hf_{MARK}$1",
+                },
+            ],
+            "context": [{}, {"letta_stack_vllm_context": 4096}, {"letta_stack_vllm_context": 262144}],
+            "gpus": [
+                {},
+                {"letta_stack_vllm_gpus": "cpu", "letta_stack_vllm_cpu_cache": 1},
+                {"letta_stack_vllm_gpus": 2, "letta_stack_vllm_gpu_access": "none"},
+                {"letta_stack_vllm_gpus": 2, "letta_stack_vllm_tensor_parallel": 2},
+                {"letta_stack_vllm_gpus": [0, "GPU-5e5e"], "letta_stack_vllm_gpu_access": "cdi"},
+            ],
+            "start": [
+                {},
+                {
+                    "letta_stack_vllm_shm_size": "16g",
+                    "letta_stack_vllm_start_period": 7200,
+                    "letta_stack_vllm_arguments": ["--gpu-memory-utilization=0.92", "--chat-template=$HOME"],
+                    "letta_stack_vllm_environment": {"VLLM_LOGGING_LEVEL": "$DEBUG"},
+                },
+            ],
+        },
+        mounts=("/srv/models/",),
+        devices=("vllm",),
+        root_group=("vllm",),
+    ),
     "app_server": Variant(
         publishes=(("nginx", "{letta_stack_listen_address}:{letta_stack_port}:8080"),),
         options={

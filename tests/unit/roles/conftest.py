@@ -24,6 +24,7 @@ HOST = {
             "db_password": "db_password.000000000002",
             "db_superuser_password": "db_superuser_password.000000000003",
             "encryption_key": "encryption_key.000000000004",
+            "hf_token": "hf_token.000000000007",
             "server_password": "server_password.000000000005",
             "app_server_token": "app_server_token.000000000007",
         }

@@ -1,0 +1,313 @@
+# Copyright: agentfleet.letta contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The variant vllm: how vLLM gets GPUs, who reaches it, what Letta is told of it, and which settings are refused."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import yaml
+
+TEMPLATE = "{{ lookup('ansible.builtin.template', 'compose.yaml.j2') }}"
+COMPLAINTS = "{{ __letta_stack_complaints }}"
+EXAMPLES = sorted((Path(__file__).resolve().parents[4] / "docs" / "examples" / "variants" / "vllm").glob("*.yml"))
+TOKEN = "hf_never_to_be_seen"
+
+WITH_CDI = {"NCPU": 2, "DiscoveredDevices": [{"Source": "cdi", "ID": "nvidia.com/gpu=0"}], "Runtimes": {"runc": {}}}
+WITH_RUNTIME = {"NCPU": 2, "Runtimes": {"runc": {}, "nvidia": {}}, "DiscoveredDevices": None}
+WITH_BOTH = {**WITH_CDI, "Runtimes": {"nvidia": {}}}
+WITH_NOTHING = {"NCPU": 2, "Runtimes": {"runc": {}}}
+
+
+@pytest.fixture(scope="module")
+def evaluate(render):
+    """Evaluate a template of the role for the variant, on an engine, with settings without their prefix."""
+
+    def function(template, host_info=WITH_RUNTIME, **settings):
+        given = {
+            "letta_stack_variant": "vllm",
+            "letta_stack_vllm_model": "Qwen/Qwen3-8B",
+            "__letta_stack_engine": {"host_info": host_info, "volumes": []},
+        }
+        for name, value in settings.items():
+            given[name if name.startswith(("letta_", "__")) else f"letta_stack_vllm_{name}"] = value
+        return render("letta_stack", template, **given)
+
+    return function
+
+
+@pytest.fixture(scope="module")
+def project(evaluate):
+    """Return a function that renders compose.yaml and reads it."""
+
+    def function(**settings):
+        # Variables are evaluated wherever they are used; this one is most of the time that a rendering takes.
+        rendered = evaluate("{{ __letta_stack_rendered }}", **settings)
+        return yaml.safe_load(evaluate(TEMPLATE, __letta_stack_rendered=rendered, **settings))
+
+    return function
+
+
+def requests(project):
+    reservations = project["services"]["vllm"]["deploy"].get("resources", {}).get("reservations", {})
+    return reservations.get("devices", [])
+
+
+def test_it_is_production_and_vllm_before_the_server(project):
+    services = project()["services"]
+    assert list(services) == ["letta_db", "redis", "migrate", "vllm", "letta_server", "nginx"]
+    assert services["letta_server"]["depends_on"]["vllm"] == {"condition": "service_healthy"}
+
+
+@pytest.mark.parametrize(
+    "settings", [{}, {"hf_token": TOKEN}, {"gpus": "cpu"}, {"offline": True, "model": "/srv/model"}]
+)
+def test_it_reads_as_written_by_hand(evaluate, settings):
+    text = evaluate(TEMPLATE, **settings)
+    assert not [line for line in text.splitlines() if line != line.rstrip()]
+    assert "\n\n\n" not in text
+    assert text.endswith("\n")
+    assert TOKEN not in text
+
+
+@pytest.mark.parametrize(
+    ("gpus", "request_"),
+    [
+        ("all", {"count": "all"}),
+        (2, {"count": 2}),
+        ("2", {"count": 2}),
+        ([0, 3], {"device_ids": ["0", "3"]}),
+        (["GPU-8d5a"], {"device_ids": ["GPU-8d5a"]}),
+    ],
+)
+def test_gpus_are_reserved(project, gpus, request_):
+    assert requests(project(gpus=gpus, gpu_access="reservation")) == [
+        {"driver": "nvidia", **request_, "capabilities": ["gpu"]}
+    ]
+
+
+@pytest.mark.parametrize(
+    ("gpus", "devices"),
+    [
+        ("all", ["nvidia.com/gpu=all"]),
+        (2, ["nvidia.com/gpu=0", "nvidia.com/gpu=1"]),
+        ([0, 3], ["nvidia.com/gpu=0", "nvidia.com/gpu=3"]),
+        (["GPU-8d5a"], ["nvidia.com/gpu=GPU-8d5a"]),
+    ],
+)
+def test_gpus_are_named_by_cdi_in_a_way_that_every_compose_knows(project, gpus, devices):
+    rendered = project(gpus=gpus, gpu_access="cdi")
+    assert requests(rendered) == [{"driver": "cdi", "device_ids": devices, "capabilities": ["gpu"]}]
+    assert "devices" not in rendered["services"]["vllm"]
+
+
+def test_an_engine_whose_default_runtime_is_nvidias_goes_by_variables(project):
+    rendered = project(gpus=[1, 2], gpu_access="none")
+    assert requests(rendered) == []
+    assert rendered["services"]["vllm"]["environment"]["NVIDIA_VISIBLE_DEVICES"] == "1,2"
+
+
+def test_without_a_gpu_nothing_asks_for_one(project):
+    rendered = project(gpus="cpu", cpu_cache=2, host_info=WITH_BOTH)
+    assert requests(rendered) == []
+    environment = rendered["services"]["vllm"]["environment"]
+    assert environment["VLLM_CPU_KVCACHE_SPACE"] == "2"
+    assert not [name for name in environment if name.startswith("NVIDIA")]
+
+
+@pytest.mark.parametrize(
+    ("engine", "specs", "access"),
+    [
+        (WITH_CDI, None, "cdi"),
+        (WITH_BOTH, None, "cdi"),
+        (WITH_RUNTIME, None, "reservation"),
+        (WITH_NOTHING, None, "nothing"),
+        ({**WITH_RUNTIME, "CDISpecDirs": ["/etc/cdi", "/var/run/cdi"]}, {"matched": 1}, "cdi"),
+        ({**WITH_RUNTIME, "CDISpecDirs": ["/etc/cdi", "/var/run/cdi"]}, {"matched": 0}, "reservation"),
+        ({**WITH_RUNTIME, "CDISpecDirs": []}, {"skipped": True}, "reservation"),
+        ({**WITH_CDI, "DiscoveredDevices": [{"Source": "cdi", "ID": "amd.com/gpu=0"}]}, None, "nothing"),
+    ],
+    ids=["cdi", "both", "runtime", "nothing", "specs", "no specs of gpus", "no directories", "other makers"],
+)
+def test_the_way_to_gpus_is_what_the_engine_offers(evaluate, engine, specs, access):
+    found = {} if specs is None else {"__letta_stack_cdi_specs": specs}
+    assert evaluate("{{ __letta_stack_vllm_gpu_access }}", host_info=engine, **found) == access
+
+
+def test_vllm_is_hardened_as_the_others(project):
+    vllm = project()["services"]["vllm"]
+    assert vllm["cap_drop"] == ["ALL"]
+    assert vllm["security_opt"] == ["no-new-privileges:true"]
+    assert vllm["read_only"] is True
+    assert vllm["user"] == "2000:0"
+    assert not {"cap_add", "privileged", "network_mode", "pid", "ipc", "devices", "ports", "runtime"} & set(vllm)
+    assert vllm["shm_size"] == "8g"
+    assert vllm["mem_limit"]
+    assert vllm["pids_limit"] > 0
+    assert all("size=" in mount for mount in vllm["tmpfs"])
+    assert {"test", "interval", "timeout", "retries", "start_period"} <= set(vllm["healthcheck"])
+
+
+@pytest.mark.parametrize("offline", [False, True])
+def test_vllm_meets_the_server_alone_and_the_world_only_for_a_model(project, offline):
+    rendered = project(offline=offline)
+    networks = {name: set(service["networks"]) for name, service in rendered["services"].items()}
+    assert networks["vllm"] == ({"llm"} if offline else {"llm", "models"})
+    assert [name for name, joined in networks.items() if joined & networks["vllm"]] == ["vllm", "letta_server"]
+    assert networks["vllm"] & networks["letta_server"] == {"llm"}
+    assert rendered["networks"]["llm"] == {"internal": True}
+    assert ("models" in rendered["networks"]) is not offline
+    assert rendered["services"]["vllm"]["environment"].get("HF_HUB_OFFLINE") == ("1" if offline else None)
+
+
+def test_both_sides_have_one_name_and_one_context(project):
+    services = project(served_name="qwen", context=262144)["services"]
+    assert {"--served-model-name=qwen", "--max-model-len=262144"} < set(services["vllm"]["command"])
+    (check,) = services["vllm"]["x-rollout"]["checks"]
+    assert check["exec"]["command"] == ["python3", "/etc/vllm/completion.py", "qwen", "262144"]
+    server = services["letta_server"]
+    assert server["environment"]["VLLM_API_BASE"] == "http://vllm:8000/v1"
+    # Letta cuts what a provider offers to 128000.
+    assert server["environment"]["GLOBAL_MAX_CONTEXT_WINDOW_LIMIT"] == "262144"
+    assert server["labels"] == {"agentfleet.letta.model": "qwen, 262144 tokens"}
+
+
+def test_a_limit_that_is_asked_for_stays(project):
+    environment = {"GLOBAL_MAX_CONTEXT_WINDOW_LIMIT": 200000}
+    services = project(context=262144, letta_stack_environment=environment)["services"]
+    assert services["letta_server"]["environment"]["GLOBAL_MAX_CONTEXT_WINDOW_LIMIT"] == "200000"
+
+
+@pytest.mark.parametrize(("setting", "value"), [("served_name", "other"), ("context", 16384)])
+def test_what_letta_reads_at_its_start_replaces_the_server(project, setting, value):
+    assert project()["services"]["letta_server"] != project(**{setting: value})["services"]["letta_server"]
+
+
+@pytest.mark.parametrize(
+    ("setting", "value"), [("tensor_parallel", 2), ("arguments", ["--seed=1"]), ("shm_size", "1g")]
+)
+def test_what_letta_does_not_see_leaves_the_server_alone(project, setting, value):
+    assert project()["services"]["letta_server"] == project(**{setting: value})["services"]["letta_server"]
+
+
+def test_a_model_of_hugging_face_is_asked_for_and_kept(project):
+    rendered = project(hf_token=TOKEN)
+    vllm = rendered["services"]["vllm"]
+    assert vllm["command"][0] == "Qwen/Qwen3-8B"
+    assert "--served-model-name=Qwen3-8B" in vllm["command"]
+    assert "vllm:/home/vllm" in vllm["volumes"]
+    assert "vllm" in rendered["volumes"]
+    assert vllm["secrets"] == ["hf_token"]
+    assert vllm["environment"]["HF_TOKEN_PATH"] == "/run/secrets/hf_token"
+    assert rendered["secrets"]["hf_token"] == {"file": "secrets/hf_token.000000000007"}
+
+
+def test_a_token_that_is_not_given_is_not_made_up(evaluate):
+    assert "hf_token" not in evaluate("{{ __letta_stack_needed_secrets }}")
+    assert evaluate("{{ __letta_stack_given_secrets.hf_token }}", hf_token=TOKEN) == TOKEN
+
+
+def test_a_directory_is_mounted_and_named(project):
+    vllm = project(model="/srv/models/tiny")["services"]["vllm"]
+    assert vllm["command"][0] == "/model"
+    assert "--served-model-name=tiny" in vllm["command"]
+    assert "/srv/models/tiny:/model:ro" in vllm["volumes"]
+
+
+def test_a_big_model_gets_its_time(project):
+    vllm = project(start_period=7200)["services"]["vllm"]
+    assert vllm["healthcheck"]["start_period"] == "7200s"
+    assert vllm["x-rollout"]["timeout"] == "7500s"
+
+
+def test_other_options_and_variables_are_passed_on(project):
+    vllm = project(arguments=["--seed=$5"], environment={"HTTPS_PROXY": "http://proxy:3128"})["services"]["vllm"]
+    # Compose reads $$ as $.
+    assert vllm["command"][-1] == "--seed=$$5"
+    assert vllm["environment"]["HTTPS_PROXY"] == "http://proxy:3128"
+
+
+def test_a_server_can_mend_what_letta_remembers_wherever_its_vllm_is(render):
+    rendered = yaml.safe_load(render("letta_stack", TEMPLATE))
+    volumes = rendered["services"]["letta_server"]["volumes"]
+    assert [volume.split(":")[1] for volume in volumes] == ["/etc/letta/launcher.py", "/etc/letta/mend_providers.py"]
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "allowed"),
+    [
+        ("model", "", "such as Qwen/Qwen3-8B"),
+        ("model", "Qwen/Qwen3/8B", "such as Qwen/Qwen3-8B"),
+        ("model", "/srv/my models", "without spaces"),
+        ("model", "/srv/models/", "a slash at its end"),
+        ("served_name", "a/b", "letters, digits"),
+        ("served_name", "gpt-5-oss", "Letta takes names that begin with"),
+        ("model", "owner/model-fast", "or end in -fast"),
+        ("context", 2048, "4096 tokens or more"),
+        ("tool_parser", "Llama 3", "such as hermes"),
+        ("gpus", 0, "must be all, a number of GPUs"),
+        ("gpus", [], "must be all, a number of GPUs"),
+        ("gpus", ["0,1"], "must be all, a number of GPUs"),
+        ("gpus", True, "must be all, a number of GPUs"),
+        ("gpus", {"count": 1}, "must be all, a number of GPUs"),
+        ("tensor_parallel", 0, "1 GPU or more"),
+        ("cpu_cache", 0, "1 GiB or more"),
+        ("shm_size", "lots", "such as 8g"),
+        ("start_period", -1, "between 0 and 86400 seconds"),
+        ("hf_token", "short", "8 or more printable characters"),
+        ("arguments", ["--api-key=x"], "--api-key cannot be given here"),
+        ("arguments", ["--max-model-len=1"], "--max-model-len cannot be given here"),
+        ("arguments", ["-tp=2"], "-tp cannot be given here"),
+        ("arguments", ["seed"], "an option with its value"),
+        ("environment", {"HF_TOKEN": TOKEN}, "letta_stack_vllm_hf_token"),
+        ("environment", {"S3_SECRET": TOKEN}, "S3_SECRET cannot be given here"),
+        ("environment", {"a-b": 1}, "a name has letters"),
+    ],
+)
+def test_a_bad_setting_is_one_clear_complaint(evaluate, name, value, allowed):
+    (complaint,) = evaluate(COMPLAINTS, **{name: value})
+    assert complaint.startswith("letta_stack_vllm_")
+    assert allowed in complaint
+    assert TOKEN not in complaint
+
+
+@pytest.mark.parametrize(
+    ("settings", "complaint"),
+    [
+        ({"gpus": 1, "tensor_parallel": 2}, "letta_stack_vllm_gpus gives 1"),
+        ({"gpus": [0], "tensor_parallel": 2}, "letta_stack_vllm_gpus gives 1"),
+        ({"offline": True, "hf_token": TOKEN}, "leave one of them out"),
+        ({"letta_stack_environment": {"VLLM_API_BASE": "http://other:8000/v1"}}, "leads Letta to its own vLLM"),
+        ({"letta_stack_environment": {"VLLM_HANDLE_BASE": "mine"}}, "whose handle is vllm/Qwen3-8B"),
+        (
+            {"letta_stack_environment": {"HTTP_PROXY": "http://proxy:1"}},
+            "letta_stack_environment.NO_PROXY: must name vllm",
+        ),
+    ],
+)
+def test_settings_that_contradict_each_other_are_refused(evaluate, settings, complaint):
+    (found,) = evaluate(COMPLAINTS, **settings)
+    assert complaint in found
+    assert TOKEN not in found
+
+
+def test_the_settings_of_vllm_are_of_no_concern_elsewhere(render):
+    assert render("letta_stack", COMPLAINTS, letta_stack_vllm_model="", letta_stack_vllm_gpus=0) == []
+
+
+@pytest.mark.parametrize("example", EXAMPLES, ids=lambda path: path.stem)
+def test_an_example_is_valid_and_renders(project, evaluate, example):
+    settings = yaml.safe_load(example.read_text(encoding="utf-8"))
+    settings["vault_hf_token"] = TOKEN
+    given = {name: value for name, value in settings.items() if name.startswith("letta_stack_")}
+    given = {name: TOKEN if value == "{{ vault_hf_token }}" else value for name, value in given.items()}
+    # The host of the tests has two CPUs and these GPUs.
+    given["host_info"] = WITH_BOTH
+    assert evaluate(COMPLAINTS, **given) == []
+    assert project(**given)["services"]["vllm"]["command"][0] in (settings["letta_stack_vllm_model"], "/model")
+
+
+def test_there_are_examples():
+    assert {path.stem for path in EXAMPLES} >= {"minimal", "full", "offline", "cpu"}
