@@ -95,9 +95,9 @@ def test_no_secret_is_in_the_text(case):
     assert table.MARK not in case.text
 
 
-def test_what_letta_is_told_arrives_as_it_was_given(case):
+def test_what_the_server_is_told_arrives_as_it_was_given(case):
     told = [str(value) for value in case.settings.get("letta_stack_environment", {}).values() if isinstance(value, str)]
-    server = case.services.get("letta_server", {"environment": {}})
     # Compose writes $$ for a $ that is to stay one.
-    environment = [str(value).replace("$$", "$") for value in server["environment"].values()]
+    environments = [service.get("environment", {}) for service in case.services.values()]
+    environment = [str(value).replace("$$", "$") for each in environments for value in each.values()]
     assert [value for value in told if table.MARK not in value and value not in environment] == []
