@@ -24,8 +24,8 @@ _LABEL = "agentfleet-test.life"
 _WATCHED = 6.0
 
 
-def _check(command: str, **more: Any) -> dict[str, Any]:
-    return {"test": ["CMD-SHELL", command], "interval": 300_000_000, "timeout": 2_000_000_000, "retries": 2, **more}
+def _check(command: str) -> dict[str, Any]:
+    return {"test": ["CMD-SHELL", command], "interval": 300_000_000, "timeout": 2_000_000_000, "retries": 2}
 
 
 # By name: what the container runs, and how it was created.
@@ -37,7 +37,8 @@ LIVES: dict[str, tuple[str, dict[str, Any]]] = {
     "unhealthy": ("sleep 1000", {"healthcheck": _check("echo no route; false")}),
     "exits": ("sleep 0.5; exit 42", {}),
     "crash-loop": ("sleep 0.3; exit 9", {"restart_policy": {"Name": "always"}}),
-    "killed": ("tail /dev/zero", {"mem_limit": "16m", "memswap_limit": "16m"}),
+    # Not all of busybox has a link of its own.
+    "killed": ("busybox tail /dev/zero", {"mem_limit": "16m", "memswap_limit": "16m"}),
     "finishes": ("sleep 0.5", {}),
 }
 
@@ -45,10 +46,7 @@ LIVES: dict[str, tuple[str, dict[str, Any]]] = {
 def live(engine: docker.DockerClient, name: str) -> list[dict[str, Any]]:
     """Let one container live for some seconds; gives its events and looks: seconds since its start, action, inspect."""
     script, keys = LIVES[name]
-    # busybox does whatever its first argument says; not all of it has a link of its own.
-    container = engine.containers.create(
-        IMAGE, ["busybox", "sh", "-c", script.replace("tail ", "busybox tail ")], labels={_LABEL: name}, **keys
-    )
+    container = engine.containers.create(IMAGE, ["sh", "-c", script], labels={_LABEL: name}, **keys)
     seen: list[dict[str, Any]] = []
     stream = engine.events(decode=True, filters={"type": "container", "container": container.id})
     try:

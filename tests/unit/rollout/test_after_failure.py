@@ -345,12 +345,12 @@ def test_the_way_back_goes_batch_by_batch_as_rollback_config_says(host: Host) ->
     assert names(host, "a") == [(f"shop-a-{number}", "running") for number in (1, 2, 3)]
 
 
-def group(version: str, sides: int, **side: Any) -> dict[str, Any]:
+def group(version: str, sides: int, **owner: Any) -> dict[str, Any]:
     """Two services bound to a third; the second one's count is `sides`."""
     joined = {"owner": {"condition": "service_started", "restart": True}}
     bound_to = {"network_mode": "service:owner", "depends_on": joined}
     return project(
-        owner=service(version, volumes=DATA, **side),
+        owner=service(version, volumes=DATA, **owner),
         first=service(version, **bound_to, deploy=reacts("continue")),
         second=service("1", **bound_to, deploy={"replicas": sides}),
     )
