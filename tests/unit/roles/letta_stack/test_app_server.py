@@ -271,3 +271,13 @@ def test_one_version_is_locked_built_named_and_asked_for():
     assert recipes["__letta_images_recipes"]["app_server"]["name"] == image
     assert specified("letta_images")["letta_images_app_server"]["default"] == image
     assert specified("letta_stack")["letta_stack_images"]["default"]["app_server"] == image
+
+
+def test_the_page_lists_the_variables_that_may_be_set_and_which_are_secret():
+    known = yaml.safe_load((ROLE / "vars/main/app_server_environment.yml").read_text(encoding="utf-8"))[
+        "__letta_stack_app_server_environment"
+    ]["known"]
+    page = PAGE.read_text(encoding="utf-8")
+    assert set(re.findall(r"`([A-Z][A-Z0-9_]+)`", page)) == set(known)
+    secret = {name for name, rule in known.items() if rule.get("secret")}
+    assert set(re.findall(r"\*\*`([A-Z][A-Z0-9_]+)`\*\*", page)) == secret
