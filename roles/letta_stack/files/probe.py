@@ -108,7 +108,9 @@ async def ask_database(settings: Mapping[str, Any]) -> tuple[list[str], bool]:
         return [problem], False
     asyncpg = importlib.import_module("asyncpg")
     os.environ["PGSSLMODE"] = settings["tls"]
-    os.environ["PGSSLROOTCERT"] = "/etc/ssl/certs/ca-certificates.crt"
+    # As for the server itself: with authorities, `require` looks whose certificate it is, too.
+    if settings["tls"] == "verify-full":
+        os.environ["PGSSLROOTCERT"] = "/etc/ssl/certs/ca-certificates.crt"
     with tempfile.NamedTemporaryFile("w", suffix=".pem") as authorities:
         if settings["ca"]:
             authorities.write(settings["ca"])
