@@ -28,7 +28,7 @@ CREATE DATABASE letta OWNER letta;
 CREATE DATABASE bare OWNER letta;
 CREATE DATABASE private OWNER letta;
 REVOKE CONNECT ON DATABASE private FROM PUBLIC;
-\\\c letta
+\\c letta
 CREATE EXTENSION vector;
 CREATE DATABASE used OWNER guest;
 \\c used
