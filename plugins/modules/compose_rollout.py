@@ -149,7 +149,8 @@ options:
   remove_orphans:
     description:
       - Remove containers of services that are no longer in the project, when the new ones are proven.
-      - One that has a host port of a service stops before that service is carried out, and is started again if the rollout fails.
+      - One that has a host port of a service stops before that service is carried out, and is started again if the
+        rollout fails.
     type: bool
     default: false
   state:

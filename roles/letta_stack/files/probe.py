@@ -84,6 +84,8 @@ def misfits(settings: Mapping[str, Any], facts: Mapping[str, Any]) -> list[str]:
 
 def refusal(settings: Mapping[str, Any], error: BaseException, asyncpg: Any) -> str:
     """Return what an error of connecting means for the settings."""
+    # PostgreSQL's own words, without the details on lines of their own.
+    said = str(error).partition("\n")[0]
     at, errors = f"{settings['host']}:{settings['port']}", asyncpg.exceptions
     if isinstance(error, ssl.SSLCertVerificationError):
         return f"{DATABASE}.tls: the certificate of {at} is not trusted ({error.verify_message}); give its authority"
@@ -92,14 +94,14 @@ def refusal(settings: Mapping[str, Any], error: BaseException, asyncpg: Any) -> 
     if isinstance(error, errors.InvalidCatalogNameError):
         return f"{DATABASE}.database: there is no {settings['database']} at {at}"
     if isinstance(error, errors.InvalidAuthorizationSpecificationError):
-        return f"{DATABASE}: {at} does not let {settings['user']} in ({error})"
+        return f"{DATABASE}: {at} does not let {settings['user']} in ({said})"
     if isinstance(error, errors.InsufficientPrivilegeError):
-        return f"{DATABASE}: {settings['user']} may not connect to {settings['database']} ({error})"
+        return f"{DATABASE}: {settings['user']} may not connect to {settings['database']} ({said})"
     if isinstance(error, ConnectionError) and "SSL upgrade" in str(error):
         return f"{DATABASE}.tls: {at} speaks no TLS"
     if isinstance(error, ssl.SSLError):
         return f"{DATABASE}.tls: no TLS with {at} ({error.reason or error})"
-    return f"{DATABASE}: no answer of PostgreSQL at {at} ({type(error).__name__}: {error})"
+    return f"{DATABASE}: no answer of PostgreSQL at {at} ({type(error).__name__}: {said})"
 
 
 async def ask_database(settings: Mapping[str, Any]) -> tuple[list[str], bool]:
@@ -108,7 +110,9 @@ async def ask_database(settings: Mapping[str, Any]) -> tuple[list[str], bool]:
         return [problem], False
     asyncpg = importlib.import_module("asyncpg")
     os.environ["PGSSLMODE"] = settings["tls"]
-    os.environ["PGSSLROOTCERT"] = "/etc/ssl/certs/ca-certificates.crt"
+    # As for the server itself: with authorities, `require` looks whose certificate it is, too.
+    if settings["tls"] == "verify-full":
+        os.environ["PGSSLROOTCERT"] = "/etc/ssl/certs/ca-certificates.crt"
     with tempfile.NamedTemporaryFile("w", suffix=".pem") as authorities:
         if settings["ca"]:
             authorities.write(settings["ca"])

@@ -28,14 +28,13 @@ CREATE DATABASE letta OWNER letta;
 CREATE DATABASE bare OWNER letta;
 CREATE DATABASE private OWNER letta;
 REVOKE CONNECT ON DATABASE private FROM PUBLIC;
-\\c bare
-CREATE TABLE unused ();
 \\c letta
 CREATE EXTENSION vector;
 CREATE DATABASE used OWNER guest;
 \\c used
 CREATE EXTENSION vector;
 CREATE TABLE alembic_version (version_num text);
+ALTER TABLE alembic_version OWNER TO guest;
 GRANT ALL ON SCHEMA public TO letta;
 """
 

@@ -23,10 +23,12 @@ TABLES = yaml.safe_load(
 
 # Asks the classes themselves: by which variable each of their fields is read.
 PROGRAM = """
-import json, letta.settings as module
+import importlib, json
 from pydantic import AliasChoices
 from pydantic_settings import BaseSettings
 
+# The package has an attribute of the module's name.
+module = importlib.import_module("letta.settings")
 found = {}
 for name, settings in vars(module).items():
     if isinstance(settings, type) and issubclass(settings, BaseSettings) and settings is not BaseSettings:

@@ -90,3 +90,12 @@ def test_a_command_that_somebody_runs_in_the_project_is_no_service(render):
 def test_the_volume_of_another_project_is_not_this_ones(render):
     strange = [*PRODUCTION, container("letta_server", "data", project="other")]
     assert on_a_host(render, COMPLAINTS, strange, letta_stack_variant="data_services") == []
+
+
+def test_another_product_does_not_take_the_place_of_data(render):
+    (found,) = on_a_host(render, COMPLAINTS, PRODUCTION, letta_stack_variant="app_server")
+    assert "keep data in the volume letta_db, which no service of app_server" in found
+    successor = [container("app_server", "app_server"), container("nginx")]
+    (found,) = on_a_host(render, COMPLAINTS, successor, letta_stack_variant="production")
+    assert "keep data in the volume app_server, which no service of production" in found
+    assert on_a_host(render, COMPLAINTS, successor, letta_stack_variant="app_server") == []
