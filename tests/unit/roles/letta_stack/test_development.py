@@ -145,7 +145,8 @@ class TestBuilt:
         assert project["services"]["migrate"]["image"] == project["services"]["letta_server"]["image"]
 
     def test_the_source_is_not_mounted(self, compose):
-        assert set(targets(compose("development")["services"]["letta_server"])) == {"/etc/letta/launcher.py"}
+        mounted = set(targets(compose("development")["services"]["letta_server"]))
+        assert mounted == {"/etc/letta/launcher.py", "/etc/letta/mend_providers.py"}
         assert compose("development")["services"]["letta_server"]["command"] == ["server"]
 
     def test_equal_sources_have_one_image_and_others_another(self, image):
