@@ -203,6 +203,7 @@ class TestMounted:
         )["services"]
         found = targets(services["letta_server"])
         assert found.pop("/etc/letta/launcher.py").startswith("./files/launcher.py.")
+        assert found.pop("/etc/letta/mend_providers.py").startswith("./files/mend_providers.py.")
         assert found == {
             "/app/letta": "/srv/letta/letta",
             "/app/tests": "/srv/letta/tests",
@@ -219,7 +220,8 @@ class TestMounted:
 
     def test_what_is_not_named_is_not_mounted(self, compose):
         server = compose("development_live")["services"]["letta_server"]
-        assert set(targets(server)) == {"/etc/letta/launcher.py", "/app/letta", "/app/tests"}
+        launch = {"/etc/letta/launcher.py", "/etc/letta/mend_providers.py"}
+        assert set(targets(server)) == launch | {"/app/letta", "/app/tests"}
         assert "LETTA_CONFIG_PATH" not in server["environment"]
 
     def test_the_server_follows_the_source_and_imports_it(self, compose):
