@@ -68,7 +68,7 @@ def test_an_update_of_redis_asks_for_a_password_and_leaves_the_database_alone(da
     assert after["letta_db"] == before["letta_db"]
     assert data.redis("ping", password=password) == "PONG"
     assert "NOAUTH" in data.redis("ping")
-    command = data.run("docker", "top", after["redis"], "-o", "args") + data.run("docker", "inspect", after["redis"])
+    command = data.run("docker", "top", after["redis"], "-o", "pid,args") + data.run("docker", "inspect", after["redis"])
     assert password not in command
     assert data.deploy().rc == 0
     assert data.redis("ping") == "PONG"
@@ -85,7 +85,7 @@ def test_an_update_of_the_database_keeps_its_rows(data):
 
 def test_a_certificate_that_does_not_fit_its_key_is_taken_back(data, tmp_path):
     before = data.containers()
-    own = {name: data.secret(f"db_tls_{name}") for name in ("certificate", "key")}
+    own = {name: data.secret(f"db_tls_{name}") + "\n" for name in ("certificate", "key")}
     for name in ("one", "two"):
         command = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "1", "-subj", "/CN=data.test"]
         files = ["-keyout", str(tmp_path / f"{name}.key"), "-out", str(tmp_path / f"{name}.crt")]
