@@ -7,7 +7,6 @@
 from __future__ import annotations
 
 import asyncio
-import subprocess
 import time
 
 SPOKEN = "Slow and steady is how this model speaks."
@@ -89,7 +88,7 @@ def test_an_update_replaces_the_server_alone_and_keeps_everything(stack, agent):
 
 
 def test_everything_is_there_after_the_host_rebooted(stack, agent):
-    subprocess.run(["docker", "restart", "--time=60", stack.host.container], check=True, capture_output=True)
-    stack.wait_until_ready()
+    stack.host.reboot()
+    stack.wait_until_healthy()
     assert agent["agent_id"] in stack.agents()
     assert SPOKEN in said(stack, agent)

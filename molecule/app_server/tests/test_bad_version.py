@@ -12,7 +12,7 @@ import pytest
 @pytest.fixture(scope="module")
 def attempt(stack, agent):
     """The run that tries the bad version."""
-    stack.wait_until_ready()
+    stack.wait_until_healthy()
     before = stack.container("app_server")
     return {"run": stack.deploy(letta_images_app_server="agentfleet/letta-app-server:0.34.13"), "before": before}
 
@@ -33,5 +33,5 @@ def test_the_old_server_runs_again_and_the_bad_one_is_gone(stack, attempt):
 
 def test_a_client_finds_its_agent_as_before(stack, attempt, agent):
     assert attempt
-    assert stack.ready()
+    assert stack.healthy()
     assert agent["agent_id"] in stack.agents()

@@ -15,7 +15,7 @@ IS_ENCRYPTED = "SELECT ssl, version FROM pg_stat_ssl WHERE pid = pg_backend_pid(
 
 
 def test_nothing_but_the_two_listens_outside_of_the_host(data):
-    listening = data.run("ss", "--listening", "--tcp", "--numeric", "--no-header").splitlines()
+    listening = data.host.run("ss", "--listening", "--tcp", "--numeric", "--no-header").splitlines()
     outside = {line.split()[3].rpartition(":")[2] for line in listening if not line.split()[3].startswith("127.")}
     assert outside == {"5432", "6379"}
 
@@ -45,11 +45,11 @@ def test_nobody_else_gets_in(data, password, options, complaint):
 
 def test_secrets_are_nowhere_but_in_their_files(data):
     ids = list(data.containers().values())
-    shown = data.run("docker", "inspect", *ids) + data.run("cat", "/opt/letta/compose.yaml")
-    shown += "".join(data.ask("docker", "logs", each).said for each in ids)
+    shown = data.host.run("docker", "inspect", *ids) + data.host.run("cat", "/opt/letta/compose.yaml")
+    shown += "".join(data.host.ask("docker", "logs", each).said for each in ids)
     names = ["db_password", "db_superuser_password", "db_tls_key"]
     assert [name for name in names if data.secret(name) in shown] == []
-    assert data.run("stat", "--format=%a %U", "/opt/letta/secrets") == "700 root"
+    assert data.host.run("stat", "--format=%a %U", "/opt/letta/secrets") == "700 root"
 
 
 def test_redis_answers_and_holds_what_it_is_given(data):
@@ -68,8 +68,8 @@ def test_an_update_of_redis_asks_for_a_password_and_leaves_the_database_alone(da
     assert after["letta_db"] == before["letta_db"]
     assert data.redis("ping", password=password) == "PONG"
     assert "NOAUTH" in data.redis("ping")
-    command = data.run("docker", "top", after["redis"], "-o", "pid,args") + data.run("docker", "inspect", after["redis"])
-    assert password not in command
+    assert password not in data.host.run("docker", "top", after["redis"], "-o", "pid,args")
+    assert password not in data.host.run("docker", "inspect", after["redis"])
     assert data.deploy().rc == 0
     assert data.redis("ping") == "PONG"
 

@@ -7,11 +7,6 @@
 from __future__ import annotations
 
 import pytest
-from letta_client import Letta
-
-
-def client(host) -> Letta:
-    return Letta(base_url=f"http://{host.address}:8283", api_key=host.secret("server_password"), max_retries=0)
 
 
 @pytest.mark.parametrize(
@@ -38,33 +33,33 @@ def test_what_will_not_do_is_refused_and_nothing_is_made(server, settings, compl
     assert complaint in deployed.said, deployed.said
     assert "WrongPassword1234" not in deployed.said
     assert server.containers() == {}
-    assert server.ask("test", "-e", "/opt/letta").rc == 1
+    assert server.host.ask("test", "-e", "/opt/letta").rc == 1
 
 
 @pytest.fixture(scope="module")
 def agent(data, server) -> str:
     deployed = server.deploy()
     assert deployed.rc == 0, deployed.said
-    return client(server).agents.create(name="remote", model="vllm/tiny", memory_blocks=[]).id
+    return server.client.agents.create(name="remote", model="vllm/tiny", memory_blocks=[]).id
 
 
 def test_an_agent_is_in_the_database_of_the_other_host(data, server, agent):
     assert set(server.containers()) == {"letta_server", "nginx"}
     assert data.psql(f"SELECT name FROM agents WHERE id = '{agent}'").said == "remote"
-    assert server.run("docker", "volume", "ls", "--quiet", "--filter", "label=com.docker.compose.project=letta") == ""
+    assert server.host.run("docker", "volume", "ls", "--quiet") == ""
 
 
 def test_migrations_see_whose_certificate_it_is(server, agent):
     run = ["docker", "compose", "--project-directory", "/opt/letta", "run", "--rm", "--no-deps"]
-    assert server.ask(*run, "migrate").rc == 0
-    answer = server.ask(*run, "--env", "PGSSLROOTCERT=/etc/ssl/certs/ca-certificates.crt", "migrate")
+    assert server.host.ask(*run, "migrate").rc == 0
+    answer = server.host.ask(*run, "--env", "PGSSLROOTCERT=/etc/ssl/certs/ca-certificates.crt", "migrate")
     assert answer.rc != 0
     assert "CERTIFICATE_VERIFY_FAILED" in answer.said, answer.said
 
 
 def test_redis_is_the_other_hosts_too(data, server, agent):
     # Without a Redis this is answered with 503.
-    with client(server).agents.messages.create(
+    with server.client.agents.messages.create(
         agent, input="Speak.", streaming=True, background=True, timeout=60
     ) as stream:
         assert list(stream)

@@ -7,7 +7,6 @@
 from __future__ import annotations
 
 import pytest
-from letta_client import Letta
 
 PRODUCTION = {"letta_stack_variant": "production", "letta_stack_listen_address": "0.0.0.0"}
 
@@ -32,8 +31,7 @@ def test_a_server_comes_and_finds_what_the_other_one_made(data, database, encryp
     assert deployed.rc == 0, deployed.said
     assert set(data.containers()) == {"letta_db", "redis", "letta_server", "nginx"}
     assert data.containers()["letta_db"] == database
-    api = Letta(base_url=f"http://{data.address}:8283", api_key=data.secret("server_password"), max_retries=0)
-    assert "remote" in [agent.name for agent in api.agents.list()]
+    assert "remote" in [agent.name for agent in data.client.agents.list()]
 
 
 def test_data_are_not_left_behind(data, database):
@@ -49,8 +47,8 @@ def test_data_are_not_left_behind(data, database):
 def test_the_server_goes_and_the_data_stay(data, database):
     deployed = data.deploy()
     assert deployed.rc == 0, deployed.said
-    names = data.run("docker", "ps", "--all", "--format", '{{.Label "com.docker.compose.service"}}').split()
+    names = data.host.run("docker", "ps", "--all", "--format", '{{.Label "com.docker.compose.service"}}').split()
     assert sorted(names) == ["letta_db", "redis"]
     assert data.containers()["letta_db"] == database
     assert data.psql("SELECT count(*) FROM agents WHERE name = 'remote'").said == "1"
-    assert data.run("test", "-s", "/opt/letta/secrets/encryption_key") == ""
+    assert data.host.run("test", "-s", "/opt/letta/secrets/encryption_key") == ""

@@ -6,24 +6,9 @@
 
 from __future__ import annotations
 
-import json
-
 import pytest
 import requests
 
-SCAN = """
-import json, socket, sys
-from concurrent.futures import ThreadPoolExecutor
-
-def answers(port):
-    with socket.socket() as client:
-        client.settimeout(1)
-        return client.connect_ex((sys.argv[1], port)) == 0
-
-ports = range(1, 65536)
-with ThreadPoolExecutor(64) as pool:
-    print(json.dumps([port for port, open in zip(ports, pool.map(answers, ports, chunksize=512)) if open]))
-"""
 # PostgreSQL answers a request for TLS with one letter.
 ASK_POSTGRESQL = """
 import socket
@@ -36,7 +21,7 @@ with socket.create_connection(("127.0.0.1", 5432), 5) as client:
 def reaches(stack, service: str, address: str) -> bool:
     """Whether a container of the service can open a connection to port 8000 of an address."""
     command = f"timeout 5 bash -c '</dev/tcp/{address}/8000' && echo yes || echo no"
-    return stack.host.run("docker", "exec", stack.container(service), "bash", "-c", command).endswith("yes")
+    return stack.execute(service, "bash", "-c", command).endswith("yes")
 
 
 def test_the_server_answers_on_its_own_port(stack):
@@ -53,7 +38,7 @@ def test_nobody_gets_in_without_the_password(stack, headers):
 
 def test_the_database_answers_the_host_and_nobody_else(stack, neighbour):
     assert stack.host.run("python3", "-c", ASK_POSTGRESQL) in {"N", "S"}
-    assert json.loads(neighbour.run("python3", "-c", SCAN, stack.host.address)) == [8283]
+    assert neighbour.finds_open(stack.host) == [8283]
 
 
 def test_its_port_is_no_way_out_for_the_database(stack, neighbour):

@@ -7,7 +7,6 @@
 from __future__ import annotations
 
 import pytest
-from conftest import APP, HEALTH, SOURCE
 
 MARK = "never-in-an-image"
 
@@ -16,9 +15,9 @@ MARK = "never-in-an-image"
 def kept(stack):
     """Puts the source back as it was."""
     saved = "/root/source.saved"
-    stack.host.shell(f"rm -rf {saved}; cp -a {SOURCE} {saved}")
+    stack.host.shell(f"rm -rf {saved}; cp -a {stack.source} {saved}")
     yield
-    stack.host.shell(f"rm -rf {SOURCE}; mv {saved} {SOURCE}")
+    stack.host.shell(f"rm -rf {stack.source}; mv {saved} {stack.source}")
 
 
 def test_a_run_without_a_change_builds_and_replaces_nothing(stack):
@@ -37,7 +36,7 @@ def test_data_and_secrets_in_the_tree_get_into_no_context_and_no_image(stack):
         "letta/server/tls.key",
         "certs/localhost.pem",
     ):
-        stack.host.write(f"{SOURCE}/{name}", f"{MARK}\n")
+        stack.host.write(f"{stack.source}/{name}", f"{MARK}\n")
     stack.say("+marked")
     run = stack.deploy()
     assert run.succeeded, run.said
@@ -97,7 +96,7 @@ def test_check_mode_says_which_image_follows_and_builds_nothing(stack, kept):
 def test_a_source_that_does_not_start_is_taken_back(stack, agent, kept):
     before = stack.container("letta_server"), stack.image("letta_server")
     installed = stack.host.run("cat", "/opt/letta/compose.yaml")
-    stack.host.shell(f"echo 'raise RuntimeError(\"this source is broken on purpose\")' >>{APP}")
+    stack.host.shell(f"echo 'raise RuntimeError(\"this source is broken on purpose\")' >>{stack.app_py}")
     run = stack.deploy()
     assert not run.succeeded
     assert "this source is broken on purpose" in run.said
@@ -110,7 +109,7 @@ def test_a_source_that_does_not_start_is_taken_back(stack, agent, kept):
 
 def test_a_source_that_is_no_python_is_refused_before_anything_is_touched(stack, kept):
     started = stack.inspect("letta_server", "{{.State.StartedAt}}")
-    stack.host.shell(f"echo 'def broken(:' >>{HEALTH}")
+    stack.host.shell(f"echo 'def broken(:' >>{stack.health_py}")
     run = stack.deploy()
     assert not run.succeeded
     assert "cannot be built" in run.said
@@ -120,14 +119,14 @@ def test_a_source_that_is_no_python_is_refused_before_anything_is_touched(stack,
 
 
 def test_a_tree_that_lacks_a_part_is_refused_by_name(stack, kept):
-    stack.host.run("rm", f"{SOURCE}/alembic.ini")
+    stack.host.run("rm", f"{stack.source}/alembic.ini")
     run = stack.deploy()
     assert not run.succeeded
-    assert f"letta_stack_source: {SOURCE} on development lacks alembic.ini" in run.said
+    assert f"letta_stack_source: {stack.source} on development lacks alembic.ini" in run.said
 
 
 def test_a_link_out_of_the_tree_is_refused(stack, kept):
-    stack.host.run("ln", "-s", "/etc/shadow", f"{SOURCE}/letta/shadow.txt")
+    stack.host.run("ln", "-s", "/etc/shadow", f"{stack.source}/letta/shadow.txt")
     run = stack.deploy()
     assert not run.succeeded
     assert "shadow.txt is a link" in run.said

@@ -7,7 +7,6 @@
 from __future__ import annotations
 
 import pytest
-from conftest import HEALTH, SOURCE
 
 CREDENTIAL = "sk-of-the-developer-1"
 
@@ -55,9 +54,9 @@ def test_a_change_is_served_without_a_deployment(stack, agent):
 
 def test_a_broken_change_is_mended_by_the_next_one(stack):
     before = stack.container("letta_server"), stack.inspect("letta_server", "{{.State.StartedAt}}")
-    stack.host.shell(f"cp {HEALTH} /root/health.py; echo 'def broken(:' >>{HEALTH}")
+    stack.host.shell(f"cp {stack.health_py} /root/health.py; echo 'def broken(:' >>{stack.health_py}")
     stack.wait_for(lambda: not stack.version(), "the server that cannot start does not answer")
-    stack.host.shell(f"cat /root/health.py >{HEALTH}")
+    stack.host.shell(f"cat /root/health.py >{stack.health_py}")
     stack.wait_for(lambda: stack.version() == "0.16.8+live", "the server serves again")
     assert (stack.container("letta_server"), stack.inspect("letta_server", "{{.State.StartedAt}}")) == before
     assert "SyntaxError" in stack.host.shell(f"docker logs {stack.container('letta_server')} 2>&1")
@@ -100,7 +99,7 @@ def test_what_is_mounted_can_be_read_and_not_written(stack, path):
 
 
 def test_the_tests_of_the_source_are_there(stack):
-    listed = stack.host.run("docker", "exec", stack.container("letta_server"), "ls", "/app/tests").split()
+    listed = stack.execute("letta_server", "ls", "/app/tests").split()
     assert set(listed) >= {"pytest.ini", "conftest.py"}
 
 
@@ -116,11 +115,11 @@ def test_what_is_to_be_mounted_and_is_not_there_is_refused(stack):
 
 
 def test_a_source_that_the_server_could_not_read_is_refused(stack):
-    stack.host.run("chmod", "o-r", f"{SOURCE}/letta")
+    stack.host.run("chmod", "o-r", f"{stack.source}/letta")
     try:
         run = stack.deploy()
     finally:
-        stack.host.run("chmod", "o+r", f"{SOURCE}/letta")
+        stack.host.run("chmod", "o+r", f"{stack.source}/letta")
     assert not run.succeeded
     assert "everyone has to be able to read it" in run.said
 

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import json
 
+from tests.hosts.stack import Host
+
 CONNECT = "exec 3<>/dev/tcp/{host}/{port}"
 
 
@@ -25,8 +27,8 @@ def test_a_message_to_an_agent_reaches_vllm(stack, oak):
 
 def test_it_is_the_real_vllm_and_it_runs_closed(stack):
     vllm = stack.container("vllm")
-    assert stack.run("docker", "exec", vllm, "vllm", "--version").splitlines()[-1] == "0.32.0+cpu"
-    (inspection,) = json.loads(stack.run("docker", "inspect", vllm))
+    assert stack.host.run("docker", "exec", vllm, "vllm", "--version").splitlines()[-1] == "0.32.0+cpu"
+    (inspection,) = json.loads(stack.host.run("docker", "inspect", vllm))
     host = inspection["HostConfig"]
     assert inspection["Config"]["User"] == "2000:0"
     assert host["ReadonlyRootfs"]
@@ -37,7 +39,7 @@ def test_it_is_the_real_vllm_and_it_runs_closed(stack):
 
 
 def test_only_the_server_reaches_it(stack):
-    address = stack.run(
+    address = stack.host.run(
         "docker",
         "inspect",
         "--format",
@@ -45,20 +47,22 @@ def test_only_the_server_reaches_it(stack):
         stack.container("vllm"),
     )
     open_to_server = ["curl", "-fsS", "-o", "/dev/null", "--max-time", "5", "http://vllm:8000/health"]
-    stack.run("docker", "exec", stack.container("letta_server"), *open_to_server)
+    stack.execute("letta_server", *open_to_server)
     for service in ("nginx", "redis", "letta_db"):
         for host in ("vllm", address):
             probe = (
                 f"timeout 5 bash -c '{CONNECT.format(host=host, port=8000)}' 2>/dev/null && echo open || echo closed"
             )
-            assert stack.run("docker", "exec", stack.container(service), "bash", "-c", probe) == "closed", (
+            assert stack.execute(service, "bash", "-c", probe) == "closed", (
                 service,
                 host,
             )
 
 
 def test_it_reaches_nobody_when_it_is_offline(stack):
-    probe = "timeout 5 bash -c 'exec 3<>/dev/tcp/registry/5000' 2>/dev/null && echo open || echo closed"
-    assert stack.run("docker", "exec", stack.container("vllm"), "bash", "-c", probe) == "closed"
-    routes = stack.run("docker", "exec", stack.container("vllm"), "cat", "/proc/net/route").splitlines()[1:]
+    registry = CONNECT.format(host=Host.named("registry").address, port=5000)
+    probe = f"timeout 5 bash -c '{registry}' 2>/dev/null && echo open || echo closed"
+    assert stack.execute("letta_server", "bash", "-c", probe) == "open"
+    assert stack.execute("vllm", "bash", "-c", probe) == "closed"
+    routes = stack.execute("vllm", "cat", "/proc/net/route").splitlines()[1:]
     assert [line for line in routes if line.split()[1] == "00000000"] == [], "it has a way out"
