@@ -22,6 +22,7 @@ def test_the_defaults_are_fine(render):
         ("letta_stack_directory", "opt/letta", "absolute path"),
         ("letta_stack_directory", "/", "not / itself"),
         ("letta_stack_directory", "/opt/my letta", "without spaces"),
+        ("letta_stack_directory", "/opt/$letta", "colons or $"),
         ("letta_stack_listen_address", "localhost", "must be an IP address"),
         ("letta_stack_port", 0, "between 1 and 65535"),
         ("letta_stack_port", 70000, "between 1 and 65535"),

@@ -261,7 +261,8 @@ class TestMounted:
     [
         ({"letta_stack_source": "src/letta"}, "letta_stack_source, "),
         ({"letta_stack_source": "/srv/letta/"}, "without a slash at the end"),
-        ({"letta_stack_source": "/srv/my letta"}, "without spaces or colons"),
+        ({"letta_stack_source": "/srv/my letta"}, "without spaces, colons or $"),
+        ({"letta_stack_source": "/home/dev/$x"}, "without spaces, colons or $"),
         ({"letta_stack_development_db_port": 0}, "letta_stack_development_db_port: must be between 1 and 65535"),
         ({"letta_stack_development_db_port": 8283}, "must be another port than letta_stack_port"),
         ({"letta_stack_db_port": 5432}, "can be reached on 127.0.0.1 alone"),
