@@ -264,7 +264,10 @@ class TestMounted:
         ({"letta_stack_source": "/srv/my letta"}, "without spaces, colons or $"),
         ({"letta_stack_source": "/home/dev/$x"}, "without spaces, colons or $"),
         ({"letta_stack_development_db_port": 0}, "letta_stack_development_db_port: must be between 1 and 65535"),
-        ({"letta_stack_development_db_port": 8283}, "must be another port than letta_stack_port"),
+        (
+            {"letta_stack_development_db_port": 8283},
+            "letta_stack_development_db_port and letta_stack_port are both 8283",
+        ),
         ({"letta_stack_db_port": 5432}, "can be reached on 127.0.0.1 alone"),
         ({"letta_stack_db_listen_address": "0.0.0.0"}, "its port is letta_stack_development_db_port"),
         ({"letta_stack_source_target": "development"}, "letta_stack_source_target: must be one of auto, base, locked"),
