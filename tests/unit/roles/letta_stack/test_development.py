@@ -273,7 +273,7 @@ class TestMounted:
         ({"letta_stack_source_target": "development"}, "letta_stack_source_target: must be one of auto, base, locked"),
         (
             {"letta_stack_source_python_index": "https://user:token@index.example.com/simple"},
-            "letta_stack_source_python_index: must not carry a password",
+            "letta_stack_source_python_index, which is letta_images_python_index unless it is given: must not carry",
         ),
         ({"letta_stack_live_credentials": "/srv/keys"}, "only letta_stack_variant development_live mounts them"),
         ({"letta_stack_live_configuration": "/srv/c.yaml"}, "only letta_stack_variant development_live mounts them"),
@@ -284,6 +284,13 @@ def test_what_cannot_work_is_one_clear_complaint(render, settings, message):
     (complaint,) = render("letta_stack", COMPLAINTS, letta_stack_variant="development", **settings)
     assert message in complaint
     assert "token" not in complaint
+
+
+def test_an_index_with_a_password_is_of_no_concern_where_no_source_is_built(render):
+    index = "https://user:token@index.example.com/simple"
+    assert render("letta_stack", COMPLAINTS, letta_images_python_index=index) == []
+    (complaint,) = render("letta_stack", COMPLAINTS, letta_images_python_index=index, letta_stack_variant="development")
+    assert "letta_images_python_index" in complaint
 
 
 @pytest.mark.parametrize("variant", VARIANTS)
