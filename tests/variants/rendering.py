@@ -30,10 +30,14 @@ def _secret_files() -> dict[str, str]:
     """Give names of files for all secrets that there can be, as secret_files makes them."""
     paths = (ROLES / "letta_stack" / "vars" / "main").glob("*.yml")
     names = [name for path in paths for name in _secrets(yaml.safe_load(path.read_text(encoding="utf-8")))]
-    return {name: f"{name}.{sha256(name.encode()).hexdigest()[:12]}" for name in names}
+    return {name: _file(name) for name in names}
 
 
-SECRET_FILES = {"files": _secret_files()}
+def _file(name: str) -> str:
+    return f"{name}.{sha256(name.encode()).hexdigest()[:12]}"
+
+
+SECRET_FILES = _secret_files()
 
 
 def complaints(settings: dict[str, Any]) -> list[str]:
@@ -43,7 +47,8 @@ def complaints(settings: dict[str, Any]) -> list[str]:
 
 def compose(settings: dict[str, Any]) -> str:
     """Give the text of compose.yaml."""
-    known = {"__letta_stack_secrets": SECRET_FILES, **settings}
+    key = str(evaluate("letta_stack", "{{ __letta_stack_encryption_secret }}", **settings))
+    known = {"__letta_stack_secrets": {"files": {**SECRET_FILES, key: _file(key)}}, **settings}
     # The role's variables are evaluated wherever they are used; this one is most of the time that a rendering takes.
     rendered = evaluate("letta_stack", "{{ __letta_stack_rendered }}", **known)
     return str(evaluate("letta_stack", COMPOSE, **known, __letta_stack_rendered=rendered))

@@ -81,6 +81,13 @@ def test_the_database_is_made_without_dropping_anything():
     assert "SCHEMA" not in script.upper()
 
 
+def test_options_of_the_log_are_passed_on_as_they_are(render):
+    given = {"env-regex": "^(os|host)$", "max-file": 2}
+    project = yaml.safe_load(render("letta_stack", TEMPLATE, letta_stack_log_options=given))
+    # Compose reads $$ as $.
+    assert project["services"]["redis"]["logging"]["options"] == {"env-regex": "^(os|host)$$", "max-file": "2"}
+
+
 def test_limits_are_changed_one_by_one(render):
     project = yaml.safe_load(render("letta_stack", TEMPLATE, letta_stack_limits={"letta_server": {"memory": "4g"}}))
     server = project["services"]["letta_server"]

@@ -138,6 +138,14 @@ def test_only_what_a_run_can_make_up_is_made_up(render, check_mode):
         ({"letta_stack_db_port": 70000}, "must be between 1 and 65535, or 0"),
         ({"letta_stack_db_listen_address": "any"}, "must be IP addresses"),
         ({"letta_stack_redis_port": 6379, "letta_stack_redis_listen_address": "0.0.0.0"}, "wants a password"),
+        (
+            {
+                "letta_stack_redis_port": 6379,
+                "letta_stack_redis_listen_address": "0.0.0.0",
+                "letta_stack_redis_open": "false",
+            },
+            "wants a password",
+        ),
         ({"letta_stack_redis_password": "short"}, "16 or more"),
         (
             {"letta_stack_redis_password": "RedisPassword1234", "letta_stack_variant": "production"},

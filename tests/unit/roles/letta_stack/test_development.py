@@ -261,15 +261,19 @@ class TestMounted:
     [
         ({"letta_stack_source": "src/letta"}, "letta_stack_source, "),
         ({"letta_stack_source": "/srv/letta/"}, "without a slash at the end"),
-        ({"letta_stack_source": "/srv/my letta"}, "without spaces or colons"),
+        ({"letta_stack_source": "/srv/my letta"}, "without spaces, colons or $"),
+        ({"letta_stack_source": "/home/dev/$x"}, "without spaces, colons or $"),
         ({"letta_stack_development_db_port": 0}, "letta_stack_development_db_port: must be between 1 and 65535"),
-        ({"letta_stack_development_db_port": 8283}, "must be another port than letta_stack_port"),
+        (
+            {"letta_stack_development_db_port": 8283},
+            "letta_stack_development_db_port and letta_stack_port are both 8283",
+        ),
         ({"letta_stack_db_port": 5432}, "can be reached on 127.0.0.1 alone"),
         ({"letta_stack_db_listen_address": "0.0.0.0"}, "its port is letta_stack_development_db_port"),
         ({"letta_stack_source_target": "development"}, "letta_stack_source_target: must be one of auto, base, locked"),
         (
             {"letta_stack_source_python_index": "https://user:token@index.example.com/simple"},
-            "letta_stack_source_python_index: must not carry a password",
+            "letta_stack_source_python_index, which is letta_images_python_index unless it is given: must not carry",
         ),
         ({"letta_stack_live_credentials": "/srv/keys"}, "only letta_stack_variant development_live mounts them"),
         ({"letta_stack_live_configuration": "/srv/c.yaml"}, "only letta_stack_variant development_live mounts them"),
@@ -280,6 +284,13 @@ def test_what_cannot_work_is_one_clear_complaint(render, settings, message):
     (complaint,) = render("letta_stack", COMPLAINTS, letta_stack_variant="development", **settings)
     assert message in complaint
     assert "token" not in complaint
+
+
+def test_an_index_with_a_password_is_of_no_concern_where_no_source_is_built(render):
+    index = "https://user:token@index.example.com/simple"
+    assert render("letta_stack", COMPLAINTS, letta_images_python_index=index) == []
+    (complaint,) = render("letta_stack", COMPLAINTS, letta_images_python_index=index, letta_stack_variant="development")
+    assert "letta_images_python_index" in complaint
 
 
 @pytest.mark.parametrize("variant", VARIANTS)

@@ -19,14 +19,20 @@ TEMPLATE = "{{ lookup('ansible.builtin.template', 'compose.yaml.j2') }}"
 CA = "-----BEGIN CERTIFICATE-----\nabc\n-----END CERTIFICATE-----"
 DATABASE = {"host": "db.example.com", "user": "agents", "database": "agents", "port": 6432}
 PASSWORD = "from-the-vault"
-FILES = {name: f"{name}.01" for name in ("external_db_password", "db_password", "encryption_key", "server_password")}
-FILES["db_superuser_password"] = "db_superuser_password.01"
+SECRET_OF_KEY = "{{ __letta_stack_encryption_secret }}"
+NAMES = ("external_db_password", "db_password", "db_superuser_password", "encryption_key", "server_password")
+
+
+def files(render, **settings):
+    """Give what the tasks learn of the secrets, of which the key is called after the database."""
+    names = [*NAMES, render("letta_stack", SECRET_OF_KEY, **settings)]
+    return {"__letta_stack_secrets": {"files": {name: f"{name}.01" for name in names}}}
 
 
 @pytest.fixture(scope="module")
 def compose(render):
     def project(**settings):
-        given = {"letta_stack_db_password": PASSWORD, "__letta_stack_secrets": {"files": FILES}, **settings}
+        given = {"letta_stack_db_password": PASSWORD, **files(render, **settings), **settings}
         assert render("letta_stack", "{{ __letta_stack_complaints }}", **given) == []
         return yaml.safe_load(render("letta_stack", TEMPLATE, **given))
 
@@ -105,6 +111,50 @@ def test_the_password_of_the_stacks_own_database_is_not_overwritten(render):
     assert render("letta_stack", "{{ __letta_stack_given_secrets }}", letta_stack_db_password="a" * 16) == {
         "db_password": "a" * 16
     }
+
+
+def test_a_database_is_written_with_its_own_key_alone(compose):
+    def key(**changes):
+        settings = {"letta_stack_external_db": {**DATABASE, **changes}} if changes.pop("external", True) else {}
+        services = compose(**settings, letta_stack_db_password="a" * 16)["services"]
+        sources = {
+            secret["source"]
+            for service in (services["letta_server"], services["migrate"])
+            for secret in service["secrets"]
+            if isinstance(secret, dict) and secret["target"] == "LETTA_ENCRYPTION_KEY"
+        }
+        (source,) = sources
+        return source
+
+    assert key(external=False) == "encryption_key"
+    assert len({key(external=False), key(), key(host="other.example.com"), key(port=1), key(database="b")}) == 5
+    # Who reaches it, and how, is no other database.
+    assert key() == key(user="other") == key(tls="require") == key(port="6432")
+
+
+@pytest.mark.parametrize("tables", [True, False])
+def test_the_key_that_is_given_is_that_of_the_external_database(render, tables):
+    settings = {
+        "letta_stack_external_db": DATABASE,
+        "letta_stack_db_password": PASSWORD,
+        "letta_stack_encryption_key": "EncryptionKey1234567",
+        "__letta_stack_external_answer": {"problems": [], "schema": tables},
+        "ansible_check_mode": False,
+    }
+
+    def of(variable):
+        return render("letta_stack", f"{{{{ {variable} }}}}", **settings)
+
+    name = render("letta_stack", SECRET_OF_KEY, **settings)
+    assert of("__letta_stack_given_secrets") == {
+        "external_db_password": PASSWORD,
+        name: settings["letta_stack_encryption_key"],
+    }
+    # What cannot change, and what no run makes up.
+    assert of("__letta_stack_data_secrets | intersect(__letta_stack_given_secrets)") == [name]
+    assert (name in of("__letta_stack_required_secrets")) is tables
+    assert name in of("__letta_stack_needed_secrets")
+    assert "encryption_key" not in of("__letta_stack_needed_secrets")
 
 
 def test_the_program_is_python_and_its_question_survives(render, probe):
@@ -241,7 +291,7 @@ VAULT = {"vault_db_certificate": CA, "vault_db_password": PASSWORD, "vault_encry
 @pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.stem)
 def test_an_example_is_accepted_and_stands_in_the_page(render, path):
     given = {**VAULT, **DataLoader().load_from_file(str(path), trusted_as_template=True)}
-    given["__letta_stack_secrets"] = {"files": FILES}
+    given |= files(render, **given)
     assert render("letta_stack", "{{ __letta_stack_complaints }}", **given) == []
     assert "letta_db" not in yaml.safe_load(render("letta_stack", TEMPLATE, **given))["services"]
     body = path.read_text(encoding="utf-8").removeprefix("---\n")

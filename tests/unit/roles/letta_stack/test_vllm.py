@@ -216,6 +216,13 @@ def test_a_directory_is_mounted_and_named(project):
     assert "/srv/models/tiny:/model:ro" in vllm["volumes"]
 
 
+@pytest.mark.parametrize("name", ["@tiny", "*tiny", "{tiny}", "'tiny", "tiny#1"])
+def test_a_directory_of_any_name_is_mounted_as_it_is(project, evaluate, name):
+    settings = {"model": f"/srv/models/{name}", "served_name": "tiny"}
+    assert evaluate(COMPLAINTS, **settings) == []
+    assert f"/srv/models/{name}:/model:ro" in project(**settings)["services"]["vllm"]["volumes"]
+
+
 def test_a_big_model_gets_its_time(project):
     vllm = project(start_period=7200)["services"]["vllm"]
     assert vllm["healthcheck"]["start_period"] == "7200s"
@@ -242,6 +249,10 @@ def test_a_server_can_mend_what_letta_remembers_wherever_its_vllm_is(render):
         ("model", "Qwen/Qwen3/8B", "such as Qwen/Qwen3-8B"),
         ("model", "/srv/my models", "without spaces"),
         ("model", "/srv/models/", "a slash at its end"),
+        ("model", "/srv/models/@tiny", "has to be given, as @tiny, the directory's own name"),
+        ("model", "/srv/models/*tiny", "has to be given"),
+        ("model", "/srv/models/{tiny}", "has to be given"),
+        ("model", "/srv/models/'tiny", "has to be given"),
         ("served_name", "a/b", "letters, digits"),
         ("served_name", "gpt-5-oss", "Letta takes names that begin with"),
         ("model", "owner/model-fast", "or end in -fast"),
