@@ -77,8 +77,10 @@ def plan(source: str, path: str, include: Sequence[str], exclude: Collection[str
     """Compare the context at `path` with what is included of `source`.
 
     `include`: files and directories, relative to the source; all must be there. `exclude`: shell patterns of names, of
-    files and directories below those. Raises ContextError for what a context cannot hold: a link may lead anywhere.
+    files and directories below those. Raises ContextError for what a context cannot hold: a link may lead anywhere, and
+    for one that would lie in its own source, or around it.
     """
+    _check(source, path, include)
     root = Path(source)
     wanted: dict[str, Entry] = {}
     for name in include:
@@ -106,6 +108,21 @@ def apply(made: Plan, source: str, path: str) -> None:
         unfinished.chmod(made.wanted[name].mode)
         unfinished.replace(target)
     _settle_directories(Path(path))
+
+
+def _check(source: str, path: str, include: Sequence[str]) -> None:
+    # By where they are, whatever links lead there: of what is at `path` all that is not in the source is removed.
+    real = os.path.realpath(source), os.path.realpath(path)
+    if os.path.commonpath(real) in real:
+        raise ContextError(f"path: {path} must be a directory of its own, neither in nor around the source {source}")
+    for name in include:
+        parts = Path(name).parts
+        if not name or Path(name).is_absolute() or ".." in parts:
+            raise ContextError(f"include: must be paths relative to the source, without .., not {name!r}")
+        for count in range(1, len(parts)):
+            folder = Path(source, *parts[:count])
+            if folder.is_symlink():
+                raise ContextError(f"include: {name} goes by the link {folder}, which may lead out of the source")
 
 
 def _files(start: Path, exclude: Collection[str]) -> Iterator[Path]:

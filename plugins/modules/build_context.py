@@ -23,11 +23,15 @@ options:
     type: path
     required: true
   path:
-    description: The directory of the mirror. It is made if it is missing; what is in it and not in the tree is removed.
+    description:
+      - The directory of the mirror. It is made if it is missing; what is in it and not in the tree is removed.
+      - So it must be a directory of its own, neither in nor around O(source).
     type: path
     required: true
   include:
-    description: Files and directories to mirror, relative to O(source). All of them must be there.
+    description:
+      - Files and directories to mirror, relative to O(source). All of them must be there.
+      - They are named without C(..), and without a link on the way to them.
     type: list
     elements: str
     required: true

@@ -147,6 +147,48 @@ def test_what_is_missing_is_named(source, context):
         sync(source, context, [*INCLUDE, "uv.lock"])
 
 
+@pytest.mark.parametrize("path", ["checkout", "checkout/build", "checkout/letta", ".", "checkout/letta/../.", "link"])
+@pytest.mark.parametrize("include", [INCLUDE, []])
+def test_a_context_that_would_remove_its_source_is_refused(source, tmp_path, path, include):
+    (tmp_path / "link").symlink_to(source / "letta")
+    with pytest.raises(build_context.ContextError, match=r"^path: .* neither in nor around the source .*/checkout$"):
+        build_context.plan(str(source), str(tmp_path / path), include, EXCLUDED)
+
+
+def test_a_context_beside_its_source_may_begin_with_its_name(source, tmp_path):
+    assert sync(source, tmp_path / "checkout-context").changed
+
+
+@pytest.mark.parametrize("name", ["../outside", "letta/../../outside", "letta/..", "/etc/hostname", ""])
+def test_what_is_not_named_below_the_source_is_refused(source, context, name):
+    (source.parent / "outside").write_text("secret\n", encoding="utf-8")
+    with pytest.raises(build_context.ContextError, match=r"^include: must be paths relative to the source"):
+        sync(source, context, [name])
+    assert not context.exists()
+
+
+@pytest.mark.parametrize("name", ["link/private", "letta/link/private", "letta/link/deep/private"])
+def test_a_link_on_the_way_to_what_is_named_is_refused(source, context, name):
+    outside = source.parent / "outside"
+    (outside / "deep").mkdir(parents=True)
+    for path in (outside / "private", outside / "deep/private"):
+        path.write_text("secret\n", encoding="utf-8")
+    (source / "link").symlink_to(outside)
+    (source / "letta/link").symlink_to(outside)
+    with pytest.raises(build_context.ContextError, match=rf"^include: {name} goes by the link /.*link, which may lead"):
+        sync(source, context, [name])
+    assert not context.exists()
+
+
+def test_a_whole_tree_can_be_named(source, context):
+    assert sync(source, context, ["."]).digest == sync(source, context, ["./alembic.ini", "letta/"]).digest
+
+
+def test_the_source_itself_may_be_a_link(source, context):
+    (source.parent / "current").symlink_to(source)
+    assert sync(source.parent / "current", context).digest == sync(source, context).digest
+
+
 def test_a_diff_shows_no_content(source, context):
     sync(source, context)
     (source / "letta/server/app.py").write_text("password = 'secret'\n", encoding="utf-8")

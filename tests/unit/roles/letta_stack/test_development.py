@@ -262,6 +262,10 @@ class TestMounted:
         ({"letta_stack_source": "src/letta"}, "letta_stack_source, "),
         ({"letta_stack_source": "/srv/letta/"}, "without a slash at the end"),
         ({"letta_stack_source": "/srv/my letta"}, "without spaces or colons"),
+        ({"letta_stack_source": "/opt/letta/build/source"}, "letta_stack_source: must lie neither in nor around"),
+        ({"letta_stack_source": "/opt/letta/build"}, "neither in nor around /opt/letta/build, which"),
+        ({"letta_stack_source": "/opt/letta"}, "neither in nor around /opt/letta/build, which"),
+        ({"letta_stack_source": "/srv", "letta_stack_directory": "/srv/letta"}, "around /srv/letta/build, which"),
         ({"letta_stack_development_db_port": 0}, "letta_stack_development_db_port: must be between 1 and 65535"),
         ({"letta_stack_development_db_port": 8283}, "must be another port than letta_stack_port"),
         ({"letta_stack_db_port": 5432}, "can be reached on 127.0.0.1 alone"),
@@ -280,6 +284,11 @@ def test_what_cannot_work_is_one_clear_complaint(render, settings, message):
     (complaint,) = render("letta_stack", COMPLAINTS, letta_stack_variant="development", **settings)
     assert message in complaint
     assert "token" not in complaint
+
+
+@pytest.mark.parametrize("source", ["/opt/letta/builder", "/opt/letta/source/fork", "/opt/let"])
+def test_a_source_beside_the_context_is_fine(render, source):
+    assert render("letta_stack", COMPLAINTS, letta_stack_variant="development", letta_stack_source=source) == []
 
 
 @pytest.mark.parametrize("variant", VARIANTS)
