@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import os
 import stat
+import tempfile
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
@@ -16,7 +17,7 @@ from pathlib import Path
 FILE_MODE = 0o644
 EXECUTABLE_MODE = 0o755
 DIRECTORY_MODE = 0o755
-_UNFINISHED = ".unfinished"
+_UNFINISHED = ".unfinished-"
 
 
 class ContextError(Exception):
@@ -52,8 +53,8 @@ class Plan:
 
     @property
     def remove(self) -> tuple[str, ...]:
-        """Files to remove."""
-        return tuple(sorted({*self.found, *self.strange} - set(self.wanted)))
+        """Files to remove, and links and their like, also where a file is to be: nothing is written through them."""
+        return tuple(sorted({*self.found} - {*self.wanted} | {*self.strange}))
 
     @property
     def changed(self) -> bool:
@@ -103,7 +104,7 @@ def apply(made: Plan, source: str, path: str) -> None:
             # Of a file that was a directory before; what it held is removed by now.
             _remove_empty(target)
         target.parent.mkdir(parents=True, exist_ok=True)
-        unfinished = target.with_name(f"{target.name}{_UNFINISHED}")
+        unfinished = _unfinished(target.parent)
         unfinished.write_bytes((Path(source) / name).read_bytes())
         unfinished.chmod(made.wanted[name].mode)
         unfinished.replace(target)
@@ -155,6 +156,13 @@ def _found(root: Path) -> tuple[Entries, tuple[str, ...]]:
             elif not stat.S_ISDIR(status.st_mode):
                 strange.append(relative)
     return found, tuple(strange)
+
+
+def _unfinished(directory: Path) -> Path:
+    # Any name that we choose could be that of a file of the source; one that a run left behind is removed by the next.
+    descriptor, name = tempfile.mkstemp(prefix=_UNFINISHED, dir=directory)
+    os.close(descriptor)
+    return Path(name)
 
 
 def _settle_directories(root: Path) -> None:

@@ -5,6 +5,10 @@
 
 from __future__ import annotations
 
+import os
+import shutil
+from pathlib import Path
+
 import pytest
 
 from ansible_collections.agentfleet.letta.plugins.module_utils import _build_context as build_context
@@ -132,6 +136,62 @@ def test_a_directory_becomes_a_file_and_a_file_a_directory(source, context):
     (source / "letta/__init__.py/x").write_text("", encoding="utf-8")
     assert sync(source, context).changed
     assert held(context) == ["alembic.ini", "letta/__init__.py/x", "letta/server"]
+
+
+@pytest.mark.parametrize("name", ["letta/__init__.py", "letta/server", "letta"])
+def test_a_link_to_a_directory_in_the_context_goes_and_what_it_names_stays(source, context, name):
+    outside = source.parent / "outside"
+    (outside / "empty/deep").mkdir(parents=True)
+    digest = sync(source, context).digest
+    path = context / name
+    shutil.rmtree(path) if path.is_dir() else path.unlink()
+    path.symlink_to(outside)
+    plan = sync(source, context)
+    assert name in plan.remove
+    assert (plan.digest, sync(source, context).changed) == (digest, False)
+    assert held(context) == ["alembic.ini", "letta/__init__.py", "letta/server/app.py"]
+    assert not path.is_symlink()
+    assert sorted(outside.rglob("*")) == [outside / "empty", outside / "empty/deep"]
+
+
+def test_a_pipe_in_the_context_where_a_file_is_to_be_gives_way(source, context):
+    sync(source, context)
+    (context / "alembic.ini").unlink()
+    os.mkfifo(context / "alembic.ini")
+    assert sync(source, context).changed
+    assert (context / "alembic.ini").read_text(encoding="utf-8") == "[alembic]\n"
+
+
+def test_no_file_of_the_source_is_taken_for_an_unfinished_one(source, context):
+    beside = [f"{stem}{end}" for stem in ("app.py", ".app.py") for end in (".unfinished", ".tmp", ".part", "~")]
+    for name in beside:
+        (source / "letta/server" / name).write_text(f"{name}\n", encoding="utf-8")
+
+    def brought():
+        plan = build_context.plan(str(source), str(context), ["letta/server"], [])
+        build_context.apply(plan, str(source), str(context))
+
+    brought()
+    (source / "letta/server/app.py").write_text("app = 1\n", encoding="utf-8")
+    brought()
+    for name in beside:
+        assert (context / "letta/server" / name).read_text(encoding="utf-8") == f"{name}\n"
+
+
+def test_what_a_run_left_unfinished_is_removed(source, context, monkeypatch):
+    sync(source, context)
+    (source / "alembic.ini").write_text("[alembic]\nother = 1\n", encoding="utf-8")
+
+    def interrupted(self, target):
+        raise OSError("the power went")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "replace", interrupted)
+        with pytest.raises(OSError, match="the power went"):
+            sync(source, context)
+    assert len(held(context)) == 4
+    assert sync(source, context).changed
+    assert held(context) == ["alembic.ini", "letta/__init__.py", "letta/server/app.py"]
 
 
 @pytest.mark.parametrize("target", ["../.env", "/etc/passwd", "nowhere"])
