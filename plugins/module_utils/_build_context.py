@@ -40,11 +40,13 @@ class Plan:
     """What the context becomes, and what of it is not yet so; all by path relative to the context.
 
     `wanted` and `found` are the files as they are to be and as they are; `strange` is what is no file and no directory.
+    `left_out`, relative to the source, is what lies in its named parts and does not get in for its name.
     """
 
     wanted: Entries
     found: Entries
     strange: tuple[str, ...] = ()
+    left_out: tuple[str, ...] = ()
 
     @property
     def write(self) -> tuple[str, ...]:
@@ -74,24 +76,32 @@ class Plan:
         return "".join(f"{path} {entries[path].digest[:12]} {entries[path].mode:o}\n" for path in differing)
 
 
-def plan(source: str, path: str, include: Sequence[str], exclude: Collection[str]) -> Plan:
+def plan(
+    source: str, path: str, include: Sequence[str], exclude: Collection[str], patterns: Collection[str] = ("*",)
+) -> Plan:
     """Compare the context at `path` with what is included of `source`.
 
-    `include`: files and directories, relative to the source; all must be there. `exclude`: shell patterns of names, of
-    files and directories below those. Raises ContextError for what a context cannot hold: a link may lead anywhere, and
-    for one that would lie in its own source, or around it.
+    `include`: files and directories, relative to the source; all must be there. Below those directories `exclude` keeps
+    files and directories out, and of the other files `patterns` lets in; both are shell patterns of names, whatever the
+    case of their letters. Raises ContextError for what a context cannot hold: a link may lead anywhere, and for one
+    that would lie in its own source, or around it.
     """
     _check(source, path, include)
     root = Path(source)
     wanted: dict[str, Entry] = {}
+    left_out: set[str] = set()
     for name in include:
         start = root / name
         if not start.exists():
             raise ContextError(f"{source} has no {name}")
-        for file in _files(start, exclude):
-            wanted[str(file.relative_to(root))] = _entry(file)
+        for file, taken in _files(start, exclude, patterns):
+            if taken:
+                wanted[str(file.relative_to(root))] = _entry(file)
+            else:
+                left_out.add(str(file.relative_to(root)))
     found, strange = _found(Path(path))
-    return Plan(wanted, found, strange)
+    # What one part leaves out, another may name.
+    return Plan(wanted, found, strange, tuple(sorted(left_out - set(wanted))))
 
 
 def apply(made: Plan, source: str, path: str) -> None:
@@ -126,17 +136,25 @@ def _check(source: str, path: str, include: Sequence[str]) -> None:
                 raise ContextError(f"include: {name} goes by the link {folder}, which may lead out of the source")
 
 
-def _files(start: Path, exclude: Collection[str]) -> Iterator[Path]:
+def _files(start: Path, exclude: Collection[str], patterns: Collection[str]) -> Iterator[tuple[Path, bool]]:
+    # With each whether it is taken; of a directory that is left out as a whole, it alone.
     status = start.lstat()
     if stat.S_ISREG(status.st_mode):
-        yield start
+        yield start, True
     elif stat.S_ISDIR(status.st_mode):
         for child in sorted(start.iterdir()):
-            if not any(fnmatchcase(child.name, pattern) for pattern in exclude):
-                yield from _files(child, exclude)
+            regular = stat.S_ISREG(child.lstat().st_mode)
+            if _matches(child.name, exclude) or (regular and not _matches(child.name, patterns)):
+                yield child, False
+            else:
+                yield from _files(child, exclude, patterns)
     else:
         kind = "a link" if stat.S_ISLNK(status.st_mode) else "no file and no directory"
         raise ContextError(f"{start} is {kind}; a build context is made of files alone")
+
+
+def _matches(name: str, patterns: Collection[str]) -> bool:
+    return any(fnmatchcase(name.lower(), pattern.lower()) for pattern in patterns)
 
 
 def _entry(file: Path) -> Entry:

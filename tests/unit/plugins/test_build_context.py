@@ -10,10 +10,12 @@ import shutil
 from pathlib import Path
 
 import pytest
+import yaml
 
 from ansible_collections.agentfleet.letta.plugins.module_utils import _build_context as build_context
 from ansible_collections.agentfleet.letta.plugins.modules.build_context import EXCLUDED
 
+ROOT = Path(__file__).resolve().parents[3]
 INCLUDE = ["letta", "alembic.ini"]
 
 
@@ -205,6 +207,68 @@ def test_a_link_is_refused_for_it_may_lead_to_a_secret(source, context, target):
 def test_what_is_missing_is_named(source, context):
     with pytest.raises(build_context.ContextError, match=r"checkout has no uv\.lock"):
         sync(source, context, [*INCLUDE, "uv.lock"])
+
+
+def left_out(source, context, patterns):
+    plan = build_context.plan(str(source), str(context), INCLUDE, EXCLUDED, patterns)
+    if plan.changed:
+        build_context.apply(plan, str(source), str(context))
+    return plan.left_out
+
+
+def test_what_is_left_out_is_named_and_a_directory_as_a_whole(source, context):
+    (source / "letta/__pycache__/deep").mkdir()
+    (source / "letta/prompts").mkdir()
+    (source / "letta/prompts/README").write_text("words\n", encoding="utf-8")
+    (source / "letta/prompts/a.yaml").write_text("words\n", encoding="utf-8")
+    assert left_out(source, context, ["*.py"]) == (
+        "letta/.env",
+        "letta/__pycache__",
+        "letta/prompts/README",
+        "letta/prompts/a.yaml",
+        "letta/server/letta.db",
+        "letta/server/tls.key",
+    )
+    # What is named itself needs no pattern.
+    assert held(context) == ["alembic.ini", "letta/__init__.py", "letta/server/app.py"]
+
+
+def test_a_pattern_more_is_a_file_more(source, context):
+    (source / "letta/a.yaml").write_text("words\n", encoding="utf-8")
+    assert "letta/a.yaml" in left_out(source, context, ["*.py"])
+    assert "letta/a.yaml" not in left_out(source, context, ["*.py", "*.yaml"])
+    assert "letta/a.yaml" in held(context)
+    assert "letta/a.yaml" in left_out(source, context, ["*.py"])
+    assert "letta/a.yaml" not in held(context)
+
+
+def test_what_is_left_out_of_one_part_may_be_named_as_another(source, context):
+    plan = build_context.plan(str(source), str(context), ["letta", "letta/server/tls.key"], EXCLUDED)
+    assert "letta/server/tls.key" in plan.wanted
+    assert "letta/server/tls.key" not in plan.left_out
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("id_rsa", "id_ed25519", "tls.p12", "tls.pfx", "tls.KEY", "tls.Pem", "key.pem.bak", "server.crt"),
+        *("prod.env", "PROD.ENV", "env", "conf.yaml", "secrets.toml"),
+        *("credentials.json", "Credentials.JSON", "client_secret_1.json", "service-account.json", "token.json"),
+        *("dump.sql", "dump.sql.gz", "letta.db", "letta.db.bak", "data.db-wal", "LETTA.SQLITE3", "PG_VERSION", "1259"),
+    ],
+)
+def test_neither_data_nor_secrets_get_in_with_the_patterns_of_the_role(source, context, name):
+    defaults = yaml.safe_load((ROOT / "roles/letta_stack/defaults/main.yml").read_text(encoding="utf-8"))
+    (source / "letta/server" / name).write_text("secret\n", encoding="utf-8")
+    assert f"letta/server/{name}" in left_out(source, context, defaults["letta_stack_source_files"])
+    assert held(context) == ["alembic.ini", "letta/__init__.py", "letta/server/app.py"]
+
+
+@pytest.mark.parametrize("name", ["secret.py", "credentials.py", "tokenizer.json", "keys.txt", "NOTES.MD"])
+def test_what_only_sounds_like_a_secret_gets_in(source, context, name):
+    (source / "letta" / name).write_text("words\n", encoding="utf-8")
+    left_out(source, context, ["*.py", "*.json", "*.txt", "*.md"])
+    assert f"letta/{name}" in held(context)
 
 
 @pytest.mark.parametrize("path", ["checkout", "checkout/build", "checkout/letta", ".", "checkout/letta/../.", "link"])

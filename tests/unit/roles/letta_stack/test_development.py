@@ -183,7 +183,7 @@ class TestContext:
         rules = [rule for rule in rules if not rule.startswith("#")]
         assert rules == ["*", "!build-requirements.txt", "!ca.crt", "!source"]
 
-    def test_the_parts_of_the_source_hold_neither_data_nor_secrets(self, render):
+    def test_the_parts_of_the_source_are_those_that_the_server_needs(self, render):
         assert render("letta_stack", "{{ __letta_stack_source_parts }}") == [
             "alembic",
             "alembic.ini",
@@ -191,6 +191,20 @@ class TestContext:
             "pyproject.toml",
             "uv.lock",
         ]
+
+    def test_the_run_names_what_a_developer_may_miss(self, render):
+        left_out = [
+            "letta/.env",
+            "letta/__pycache__",
+            "letta/a.yaml",
+            "letta/a.pyc",
+            "letta/personas/examples/sqldb/test.db",
+            "letta/server/id_rsa",
+            "letta/x.__pycache__",
+        ]
+        found = {"__letta_stack_source_context": {"left_out": left_out}}
+        named = render("letta_stack", "{{ __letta_stack_source_left_out | list }}", **found)
+        assert named == ["letta/a.yaml", "letta/server/id_rsa", "letta/x.__pycache__"]
 
 
 class TestMounted:
