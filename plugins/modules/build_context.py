@@ -14,7 +14,10 @@ author:
   - agentfleet.letta contributors (@agentfleet)
 description:
   - Makes a directory the mirror of named parts of a source tree on the same host, for an image to be built from.
-  - What is not named is not copied, so that a database, a C(.env) or a key that lies in the tree gets into no image.
+  - What is not named is not copied, so that nothing which lies beside the named parts gets into an image.
+  - In a named directory the names of files decide, by O(patterns) and O(exclude); nobody looks at what they hold. The
+    default of O(exclude) keeps out some names of data and secrets. To keep out the others, too, name the kinds of files
+    that the source is made of with O(patterns).
   - Files get the same mode whoever checked the tree out, so that equal trees give equal digests and equal images.
   - A link in a named part is refused, because it may lead out of the tree.
 options:
@@ -23,19 +26,47 @@ options:
     type: path
     required: true
   path:
-    description: The directory of the mirror. It is made if it is missing; what is in it and not in the tree is removed.
+    description:
+      - The directory of the mirror. It is made if it is missing; what is in it and not in the tree is removed.
+      - So it must be a directory of its own, neither in nor around O(source).
     type: path
     required: true
   include:
-    description: Files and directories to mirror, relative to O(source). All of them must be there.
+    description:
+      - Files and directories to mirror, relative to O(source). All of them must be there.
+      - They are named without C(..), and without a link on the way to them.
     type: list
     elements: str
     required: true
-  exclude:
-    description: Shell patterns. A file or directory below an included directory is left out if its name matches one.
+  patterns:
+    description:
+      - Shell patterns. A file below an included directory is left out if its name matches none, in whatever case.
+      - RV(left_out) names it.
     type: list
     elements: str
-    default: [".*", __pycache__, "*.py[cod]", "*.log", "*.db", "*.sqlite*", "*.pem", "*.key", node_modules]
+    default: ["*"]
+  exclude:
+    description:
+      - Shell patterns. A file or directory below an included directory is left out if its name matches one, in whatever
+        case, and whether O(patterns) has it or not.
+      - RV(left_out) names it.
+    type: list
+    elements: str
+    default:
+      - ".*"
+      - __pycache__
+      - "*.py[cod]"
+      - node_modules
+      - "*.log"
+      - "*.db"
+      - "*.sqlite*"
+      - "*.pem"
+      - "*.key"
+      - "*.env"
+      - "*credential*.json"
+      - "*secret*.json"
+      - "*service*account*.json"
+      - "*token.json"
 attributes:
   check_mode:
     description: Can run in check mode and say what a run would change, without changing it.
@@ -55,6 +86,7 @@ EXAMPLES = r"""
     source: /srv/letta
     path: /opt/letta/build/source
     include: [letta, alembic, alembic.ini, pyproject.toml, uv.lock]
+    patterns: ["*.py", "*.txt", "*.json", "*.j2", "*.mako"]
   register: context
 """
 
@@ -69,13 +101,35 @@ files:
   returned: success
   type: int
   sample: 719
+left_out:
+  description: Files and directories below included directories that their names kept out, relative to O(source).
+  returned: success
+  type: list
+  elements: str
+  sample: [letta/.env, letta/__pycache__, letta/server/id_rsa]
 """
 
 from ansible.module_utils.basic import AnsibleModule
 
 from ..module_utils import _build_context
 
-EXCLUDED = [".*", "__pycache__", "*.py[cod]", "*.log", "*.db", "*.sqlite*", "*.pem", "*.key", "node_modules"]
+# What is hidden, what tools make, data, and secrets, as far as their names tell.
+EXCLUDED = [
+    ".*",
+    "__pycache__",
+    "*.py[cod]",
+    "node_modules",
+    "*.log",
+    "*.db",
+    "*.sqlite*",
+    "*.pem",
+    "*.key",
+    "*.env",
+    "*credential*.json",
+    "*secret*.json",
+    "*service*account*.json",
+    "*token.json",
+]
 
 
 def main() -> None:
@@ -85,13 +139,15 @@ def main() -> None:
             "source": {"type": "path", "required": True},
             "path": {"type": "path", "required": True},
             "include": {"type": "list", "elements": "str", "required": True},
+            "patterns": {"type": "list", "elements": "str", "default": ["*"]},
             "exclude": {"type": "list", "elements": "str", "default": EXCLUDED},
         },
         supports_check_mode=True,
     )
     asked = module.params
     try:
-        plan = _build_context.plan(asked["source"], asked["path"], asked["include"], asked["exclude"])
+        names = (asked["include"], asked["exclude"], asked["patterns"])
+        plan = _build_context.plan(asked["source"], asked["path"], *names)
         if plan.changed and not module.check_mode:
             _build_context.apply(plan, asked["source"], asked["path"])
     except (_build_context.ContextError, OSError) as error:
@@ -100,6 +156,7 @@ def main() -> None:
         changed=plan.changed,
         digest=plan.digest,
         files=len(plan.wanted),
+        left_out=list(plan.left_out),
         diff={"before": plan.describe(before=True), "after": plan.describe(before=False)},
     )
 

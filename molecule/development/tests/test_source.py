@@ -34,6 +34,11 @@ def test_data_and_secrets_in_the_tree_get_into_no_context_and_no_image(stack):
         ".persist/pgdata-test/PG_VERSION",
         "letta/.env",
         "letta/server/tls.key",
+        "letta/server/id_rsa",
+        "letta/server/prod.env",
+        "letta/server/credentials.json",
+        "letta/server/dump.sql",
+        "letta/server/pgdata/PG_VERSION",
         "certs/localhost.pem",
     ):
         stack.host.write(f"{stack.source}/{name}", f"{MARK}\n")
@@ -41,6 +46,8 @@ def test_data_and_secrets_in_the_tree_get_into_no_context_and_no_image(stack):
     run = stack.deploy()
     assert run.succeeded, run.said
     assert stack.version() == "0.16.8+marked"
+    for name in ("id_rsa", "prod.env", "credentials.json", "dump.sql", "pgdata/PG_VERSION"):
+        assert f"letta/server/{name}" in run.said
     context = "/opt/letta/build"
     assert stack.host.shell(f"grep -rlF {MARK} {context} || true") == ""
     assert stack.host.shell(f"grep -rlF -f /opt/letta/secrets/db_password {context} || true") == ""

@@ -183,7 +183,7 @@ class TestContext:
         rules = [rule for rule in rules if not rule.startswith("#")]
         assert rules == ["*", "!build-requirements.txt", "!ca.crt", "!source"]
 
-    def test_the_parts_of_the_source_hold_neither_data_nor_secrets(self, render):
+    def test_the_parts_of_the_source_are_those_that_the_server_needs(self, render):
         assert render("letta_stack", "{{ __letta_stack_source_parts }}") == [
             "alembic",
             "alembic.ini",
@@ -191,6 +191,20 @@ class TestContext:
             "pyproject.toml",
             "uv.lock",
         ]
+
+    def test_the_run_names_what_a_developer_may_miss(self, render):
+        left_out = [
+            "letta/.env",
+            "letta/__pycache__",
+            "letta/a.yaml",
+            "letta/a.pyc",
+            "letta/personas/examples/sqldb/test.db",
+            "letta/server/id_rsa",
+            "letta/x.__pycache__",
+        ]
+        found = {"__letta_stack_source_context": {"left_out": left_out}}
+        named = render("letta_stack", "{{ __letta_stack_source_left_out | list }}", **found)
+        assert named == ["letta/a.yaml", "letta/server/id_rsa", "letta/x.__pycache__"]
 
 
 class TestMounted:
@@ -263,6 +277,10 @@ class TestMounted:
         ({"letta_stack_source": "/srv/letta/"}, "without a slash at the end"),
         ({"letta_stack_source": "/srv/my letta"}, "without spaces, colons or $"),
         ({"letta_stack_source": "/home/dev/$x"}, "without spaces, colons or $"),
+        ({"letta_stack_source": "/opt/letta/build/source"}, "letta_stack_source: must lie neither in nor around"),
+        ({"letta_stack_source": "/opt/letta/build"}, "neither in nor around /opt/letta/build, which"),
+        ({"letta_stack_source": "/opt/letta"}, "neither in nor around /opt/letta/build, which"),
+        ({"letta_stack_source": "/srv", "letta_stack_directory": "/srv/letta"}, "around /srv/letta/build, which"),
         ({"letta_stack_development_db_port": 0}, "letta_stack_development_db_port: must be between 1 and 65535"),
         (
             {"letta_stack_development_db_port": 8283},
@@ -291,6 +309,11 @@ def test_an_index_with_a_password_is_of_no_concern_where_no_source_is_built(rend
     assert render("letta_stack", COMPLAINTS, letta_images_python_index=index) == []
     (complaint,) = render("letta_stack", COMPLAINTS, letta_images_python_index=index, letta_stack_variant="development")
     assert "letta_images_python_index" in complaint
+
+
+@pytest.mark.parametrize("source", ["/opt/letta/builder", "/opt/letta/source/fork", "/opt/let"])
+def test_a_source_beside_the_context_is_fine(render, source):
+    assert render("letta_stack", COMPLAINTS, letta_stack_variant="development", letta_stack_source=source) == []
 
 
 @pytest.mark.parametrize("variant", VARIANTS)
