@@ -105,17 +105,21 @@ def plan(
 
 
 def apply(made: Plan, source: str, path: str) -> None:
-    """Make the context what the plan says."""
+    """Make the context what the plan says. Raises ContextError when the source is no longer what it was planned by."""
     for name in made.remove:
         (Path(path) / name).unlink()
     for name in made.write:
+        content = (Path(source) / name).read_bytes()
+        # The image is named by the plan's digest, and would be taken for that of the content of before ever after.
+        if _digest(content) != made.wanted[name].digest:
+            raise ContextError(f"{source}/{name} changed while it was copied; run again when nobody writes to it")
         target = Path(path) / name
         if target.is_dir():
             # Of a file that was a directory before; what it held is removed by now.
             _remove_empty(target)
         target.parent.mkdir(parents=True, exist_ok=True)
         unfinished = _unfinished(target.parent)
-        unfinished.write_bytes((Path(source) / name).read_bytes())
+        unfinished.write_bytes(content)
         unfinished.chmod(made.wanted[name].mode)
         unfinished.replace(target)
     _settle_directories(Path(path))
@@ -159,7 +163,11 @@ def _matches(name: str, patterns: Collection[str]) -> bool:
 
 def _entry(file: Path) -> Entry:
     mode = EXECUTABLE_MODE if file.stat().st_mode & stat.S_IXUSR else FILE_MODE
-    return Entry(hashlib.sha256(file.read_bytes()).hexdigest(), mode)
+    return Entry(_digest(file.read_bytes()), mode)
+
+
+def _digest(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()
 
 
 def _found(root: Path) -> tuple[Entries, tuple[str, ...]]:
@@ -169,8 +177,7 @@ def _found(root: Path) -> tuple[Entries, tuple[str, ...]]:
             path = Path(folder) / name
             relative, status = str(path.relative_to(root)), path.lstat()
             if stat.S_ISREG(status.st_mode):
-                digest = hashlib.sha256(path.read_bytes()).hexdigest()
-                found[relative] = Entry(digest, stat.S_IMODE(status.st_mode))
+                found[relative] = Entry(_digest(path.read_bytes()), stat.S_IMODE(status.st_mode))
             elif not stat.S_ISDIR(status.st_mode):
                 strange.append(relative)
     return found, tuple(strange)

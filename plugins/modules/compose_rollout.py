@@ -150,7 +150,7 @@ options:
     description:
       - Remove containers of services that are no longer in the project, when the new ones are proven.
       - One that has a host port of a service stops before that service is carried out, and is started again if the
-        rollout fails.
+        rollout, or that service, fails. They all stay where a new one is missing.
     type: bool
     default: false
   state:

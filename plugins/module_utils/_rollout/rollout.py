@@ -10,11 +10,11 @@ to undo.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from . import evidence, resources, slots
+from . import evidence, exclusive, resources, slots
 from .checks import Check, Checker
 from .clock import Clock
 from .compose_cli import Compose
@@ -79,6 +79,8 @@ class Rollout:
         self._at_work: Record | None = None
         # Orphans that were stopped for the step of another service.
         self._made_way: list[tuple[ServicePlan, Container]] = []
+        # Those of them that serve again, because what they made way for did not come.
+        self._came_back: list[Container] = []
         self._lifecycle = Lifecycle(
             engine=host.engine,
             redact=self.redact,
@@ -172,6 +174,11 @@ class Rollout:
         )
         try:
             updater.carry_out(record)
+            if record.failures:
+                self._give_ports_back(record, record.failures[0])
+        except Pause as pause:
+            self._give_ports_back(record, pause.failure)
+            raise
         except Halt as halt:
             action = record.step.service.policy.failure_action
             if action == "rollback" or record.step.service.one_shot or slots.are_independent(record.step):
@@ -192,6 +199,7 @@ class Rollout:
                 if each is not record:
                     name, cause = each.step.service.name, record.step.service.name
                     each.notes.append(f"{name} stays as it was: it is undone together with {cause}, which failed")
+            self._give_ports_back(record, halt.failure)
             if action == "pause":
                 raise Pause(halt.failure) from halt
             record.failures.append(halt.failure)
@@ -240,7 +248,9 @@ class Rollout:
     def _remove_replaced(self) -> tuple[str, ...]:
         problems = []
         kept = {container.id for record in self._records.values() for container in record.kept}
-        for orphan in self.plan.orphans:
+        # Where something new is missing the orphans still have work to do, and one that serves may need the others.
+        orphans_go = not self._came_back and not any(record.failed for record in self._records.values())
+        for orphan in self.plan.orphans if orphans_go else ():
             try:
                 if orphan.running and orphan not in (container for _step, container in self._made_way):
                     self._lifecycle.stop(orphan)
@@ -271,16 +281,33 @@ class Rollout:
             # Compose may have made containers and failed to say so.
             touched = [r for r in self._records.values() if r.touched or r is last]
         problems = self._way_back().undo_all(touched, last)
-        problems += self._let_back()
+        problems += self._let_back(self._made_way)
         resources.remove(new, self.host.engine)
         serving = self._serving_of(failure, problems)
         outcome = "dirty" if problems or self._lifecycle.problems else "rolled_back"
         return self._ended(outcome, began, failure, serving, tuple(problems), acted)
 
-    def _let_back(self) -> list[str]:
-        """Start the orphans again that made way; what they made way for is gone."""
+    def _give_ports_back(self, record: Record, failure: evidence.Failure) -> None:
+        """Start the orphans again whose ports nobody has now, for a run that goes on or stands still after `failure`.
+
+        Where one does not come back the whole run is a failure, and everything goes back.
+        """
+        if not self._made_way:
+            return
+        present = self.host.engine.containers(self.plan.project.name)
+        taken = [port for container in present if container.running for port in container.published]
+        back = [(step, orphan) for step, orphan in self._made_way if not exclusive.collide(orphan.published, taken)]
+        if self._let_back(back):
+            raise Halt(failure)
+        self._made_way = [each for each in self._made_way if each not in back]
+        for _step, orphan in back:
+            self._came_back.append(orphan)
+            record.notes.append(f"{orphan.name}, an orphan, serves again: what it made way for failed")
+
+    def _let_back(self, made_way: Sequence[tuple[ServicePlan, Container]]) -> list[str]:
+        """Start orphans again that made way for what is gone; gives what could not be."""
         problems = []
-        for step, orphan in reversed(self._made_way):
+        for step, orphan in reversed(made_way):
             try:
                 self._lifecycle.bring_back(orphan)
                 self._prover.prove(step, [orphan.id] if orphan.serving else [], 0.0)

@@ -112,6 +112,16 @@ def test_an_executable_stays_one(source, context):
     assert (context / "letta/run.sh").stat().st_mode & 0o777 == 0o755
 
 
+def test_what_changes_while_it_is_read_goes_by_no_digest_of_before(source, context):
+    plan = build_context.plan(str(source), str(context), INCLUDE, EXCLUDED)
+    (source / "letta/server/app.py").write_text("app = 1\n", encoding="utf-8")
+    with pytest.raises(build_context.ContextError, match=r"letta/server/app\.py changed while it was copied"):
+        build_context.apply(plan, str(source), str(context))
+    assert "letta/server/app.py" not in held(context)
+    assert sync(source, context).digest != plan.digest
+    assert (context / "letta/server/app.py").read_text(encoding="utf-8") == "app = 1\n"
+
+
 def test_a_hand_that_changed_the_context_is_undone(source, context):
     digest = sync(source, context).digest
     (context / "letta/server/app.py").write_text("app = 'other'\n", encoding="utf-8")

@@ -118,6 +118,11 @@ def test_it_needs_two_images(render):
     assert render("letta_stack", "{{ __letta_stack_needed_images }}", **SETTINGS) == ["app_server", "nginx"]
 
 
+def test_clients_that_stay_connected_keep_the_next_nginx_waiting_for_seconds_only(project, render):
+    assert project["services"]["nginx"]["stop_grace_period"] == "40s"
+    assert render("letta_stack", "{{ __letta_stack_front.shutdown }}", **SETTINGS) == 10
+
+
 def test_the_final_checks_go_through_nginx_and_need_no_secret(render):
     checks = render(
         "letta_stack",
