@@ -173,6 +173,19 @@ def test_the_program_is_python_and_its_question_survives(render, probe):
     assert [word for word in command if password in word] == []
 
 
+def test_null_is_a_value_that_is_not_given(compose, render):
+    optional = dict.fromkeys(["port", "user", "database", "tls", "ca"])
+    given = {"letta_stack_external_redis": {"host": "redis.example.com", "port": None}}
+    services = compose(letta_stack_external_db={"host": "db.example.com", **optional}, **given)["services"]
+    assert services == compose(letta_stack_external_db={"host": "db.example.com"}, **given)["services"]
+    assert services["migrate"]["environment"]["LETTA_PG_PORT"] == "5432"
+    assert services["letta_server"]["environment"]["LETTA_REDIS_PORT"] == "6379"
+    # That there is to be one at all is said by the setting itself.
+    nowhere = {"letta_stack_external_db": {"host": None}, "letta_stack_db_password": PASSWORD}
+    (complaint,) = render("letta_stack", "{{ __letta_stack_complaints }}", **nowhere)
+    assert complaint.startswith("letta_stack_external_db.host: must be")
+
+
 @pytest.mark.parametrize(
     ("settings", "complaint"),
     [
