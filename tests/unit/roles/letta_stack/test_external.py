@@ -159,7 +159,8 @@ def test_the_key_that_is_given_is_that_of_the_external_database(render, tables):
 
 def test_the_program_is_python_and_its_question_survives(render, probe):
     password = 'quote " and \\ and $HOME'
-    settings = {"letta_stack_external_db": {**DATABASE, "ca": CA}, "letta_stack_db_password": password}
+    database = {**DATABASE, "ca": CA, "port": "6432"}
+    settings = {"letta_stack_external_db": database, "letta_stack_db_password": password}
     text = render("letta_stack", "{{ lookup('ansible.builtin.template', 'probe.py.j2') }}", **settings)
     compile(text, "probe", "exec")
     asked = []
@@ -168,6 +169,7 @@ def test_the_program_is_python_and_its_question_survives(render, probe):
     question = json.loads(asked[0])
     assert question["redis"] is None
     assert question["database"]["password"] == password
+    assert question["database"]["port"] == 6432
     assert question["database"]["ca"] == CA
     command = render("letta_stack", "{{ __letta_stack_probe_command }}", **settings)
     assert [word for word in command if password in word] == []
