@@ -159,7 +159,8 @@ def test_the_key_that_is_given_is_that_of_the_external_database(render, tables):
 
 def test_the_program_is_python_and_its_question_survives(render, probe):
     password = 'quote " and \\ and $HOME'
-    settings = {"letta_stack_external_db": {**DATABASE, "ca": CA}, "letta_stack_db_password": password}
+    database = {**DATABASE, "ca": CA, "port": "6432"}
+    settings = {"letta_stack_external_db": database, "letta_stack_db_password": password}
     text = render("letta_stack", "{{ lookup('ansible.builtin.template', 'probe.py.j2') }}", **settings)
     compile(text, "probe", "exec")
     asked = []
@@ -168,9 +169,23 @@ def test_the_program_is_python_and_its_question_survives(render, probe):
     question = json.loads(asked[0])
     assert question["redis"] is None
     assert question["database"]["password"] == password
+    assert question["database"]["port"] == 6432
     assert question["database"]["ca"] == CA
     command = render("letta_stack", "{{ __letta_stack_probe_command }}", **settings)
     assert [word for word in command if password in word] == []
+
+
+def test_null_is_a_value_that_is_not_given(compose, render):
+    optional = dict.fromkeys(["port", "user", "database", "tls", "ca"])
+    given = {"letta_stack_external_redis": {"host": "redis.example.com", "port": None}}
+    services = compose(letta_stack_external_db={"host": "db.example.com", **optional}, **given)["services"]
+    assert services == compose(letta_stack_external_db={"host": "db.example.com"}, **given)["services"]
+    assert services["migrate"]["environment"]["LETTA_PG_PORT"] == "5432"
+    assert services["letta_server"]["environment"]["LETTA_REDIS_PORT"] == "6379"
+    # That there is to be one at all is said by the setting itself.
+    nowhere = {"letta_stack_external_db": {"host": None}, "letta_stack_db_password": PASSWORD}
+    (complaint,) = render("letta_stack", "{{ __letta_stack_complaints }}", **nowhere)
+    assert complaint.startswith("letta_stack_external_db.host: must be")
 
 
 @pytest.mark.parametrize(
