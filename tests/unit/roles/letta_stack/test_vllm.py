@@ -40,9 +40,16 @@ def evaluate(render):
 
 @pytest.fixture(scope="module")
 def project(evaluate):
-    """Return a function that renders compose.yaml and reads it."""
+    """Return a function that renders compose.yaml and reads it, once for the same settings: no test changes it."""
+    known = {}
 
     def function(**settings):
+        asked = repr(sorted(settings.items()))
+        if asked not in known:
+            known[asked] = read(settings)
+        return known[asked]
+
+    def read(settings):
         # Variables are evaluated wherever they are used; this one is most of the time that a rendering takes.
         rendered = evaluate("{{ __letta_stack_rendered }}", **settings)
         return yaml.safe_load(evaluate(TEMPLATE, __letta_stack_rendered=rendered, **settings))
