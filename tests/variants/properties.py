@@ -85,6 +85,8 @@ def it_has_the_services_of_the_variant_in_their_order(case):
 def it_reads_as_written_by_hand(case):
     assert [line for line in case.text.splitlines() if line != line.rstrip()] == []
     assert "\n\n\n" not in case.text
+    # Between services and sections only.
+    assert "\n\n    " not in case.text
     assert case.text.endswith("\n")
     assert not case.text.endswith("\n\n")
 
@@ -236,3 +238,4 @@ def it_mounts_only_volumes_what_is_addressed_by_its_content_and_what_the_variant
 def environments_are_text_and_never_empty_which_letta_would_take_for_a_value(case):
     values = [value for service in case.services.values() for value in service.get("environment", {}).values()]
     assert [value for value in values if not isinstance(value, str) or not value] == []
+    assert case.wrong(lambda service: "env_file" not in service) == []

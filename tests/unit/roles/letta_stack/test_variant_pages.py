@@ -10,8 +10,10 @@ from pathlib import Path
 
 import pytest
 import yaml
+from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 from ansible.parsing.dataloader import DataLoader
 
+from tests.unit.roles.conftest import ROLES
 from tests.variants import rendering, table
 
 ROOT = Path(__file__).resolve().parents[4]
@@ -35,6 +37,15 @@ class TestExample:
         text = rendering.compose(given)
         assert list(yaml.safe_load(text)["services"]) == table.SERVICES[variant]
         assert table.MARK not in text
+
+    def test_every_role_accepts_its_part(self, path):
+        given = {name: value for name, value in settings(path).items() if not name.startswith("vault_")}
+        for role in ROLES.iterdir():
+            specs = yaml.safe_load((role / "meta" / "argument_specs.yml").read_text(encoding="utf-8"))
+            mine = {name: given.pop(name) for name in list(given) if name.startswith(f"{role.name}_")}
+            result = ArgumentSpecValidator(specs["argument_specs"]["main"]["options"]).validate(mine)
+            assert result.error_messages == []
+        assert given == {}
 
     def test_it_stands_in_its_page(self, path):
         page = (ROOT / "docs" / "variants" / f"{path.parent.name}.md").read_text(encoding="utf-8")
