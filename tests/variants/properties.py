@@ -187,9 +187,11 @@ def the_database_is_well_only_when_it_takes_connections(case):
 
 @holds_always
 def inside_of_the_network_the_database_is_always_at_its_own_port(case):
-    environments = [service.get("environment", {}) for service in case.services.values()]
-    ports = {each["LETTA_PG_PORT"] for each in environments if each.get("LETTA_PG_HOST") in case.services}
-    assert ports <= {"5432"}
+    elsewhere = case.setting("letta_stack_external_db")
+    place = (elsewhere["host"], str(elsewhere.get("port", 5432))) if elsewhere else ("letta_db", "5432")
+    for name in {"letta_server", "migrate"} & set(case.services):
+        environment = case.services[name]["environment"]
+        assert (environment["LETTA_PG_HOST"], environment["LETTA_PG_PORT"]) == place
 
 
 @holds_always
