@@ -9,7 +9,7 @@ Every test of what all variants have in common takes its cases from here: the go
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -271,25 +271,37 @@ def options(variant: str) -> Options:
     return {name: values for name, values in {**_common(variant), **VARIANTS[variant].options}.items() if values}
 
 
+def _with(variant: str, chosen: Iterable[Settings]) -> Settings:
+    """Give the settings of a case of a variant, with a value of each option."""
+    settings: Settings = {"letta_stack_variant": variant, **VARIANTS[variant].needs}
+    for value in chosen:
+        settings |= value
+    return settings
+
+
 def golden_cases(variant: str) -> dict[str, Settings]:
     """Give the settings of the cases that are kept as golden files, by name."""
-    least = {"letta_stack_variant": variant, **VARIANTS[variant].needs}
-    full = dict(least)
-    for values in options(variant).values():
-        full |= values[-1]
-    return {"minimal": least, "full": full}
+    return {"minimal": _with(variant, []), "full": _with(variant, (values[-1] for values in options(variant).values()))}
 
 
-def cases() -> Iterator[tuple[str, str, Settings]]:
-    """Give variant, name and settings of every case: the golden ones, and all options pair by pair."""
-    for variant in VARIANTS:
-        golden = golden_cases(variant)
-        yield from ((variant, name, settings) for name, settings in golden.items())
-        for number, chosen in enumerate(pairwise(options(variant)), start=1):
-            settings = dict(golden["minimal"])
-            for values in chosen.values():
-                settings |= values
-            yield variant, f"pairs-{number:02}", settings
+def value_cases(variant: str) -> dict[str, Settings]:
+    """Give the settings of the fewest cases in which every value of every option is chosen, and the golden ones."""
+    chosen = options(variant).values()
+    # The first value of all of them is the minimal case.
+    cases = {
+        f"values-{number}": _with(variant, (values[number % len(values)] for values in chosen))
+        for number in range(1, max(map(len, chosen)))
+    }
+    return {**golden_cases(variant), **cases}
+
+
+def pair_cases(variant: str) -> dict[str, Settings]:
+    """Give the settings of the cases in which all options meet pair by pair, and the golden ones."""
+    cases = {
+        f"pairs-{number:02}": _with(variant, chosen.values())
+        for number, chosen in enumerate(pairwise(options(variant)), start=1)
+    }
+    return {**golden_cases(variant), **cases}
 
 
 def published(variant: str, settings: Settings) -> dict[str, set[str]]:

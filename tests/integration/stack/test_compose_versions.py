@@ -1,7 +1,7 @@
 # Copyright: agentfleet.letta contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What Docker Compose makes of every variant with every pair of options: the one installed, the oldest supported."""
+"""What holds for every variant with every pair of options, and what the installed and the oldest Compose make of it."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ import pytest
 import yaml
 
 from tests.integration.compose_rollout import debian
-from tests.variants import rendering, table
+from tests.variants import properties, rendering, table
 
 ROOT = Path(__file__).resolve().parents[3]
-SETTINGS = {(variant, name): settings for variant, name, settings in table.cases()}
+SETTINGS = {(variant, name): each for variant in table.VARIANTS for name, each in table.pair_cases(variant).items()}
 INSTALLED = "installed"
 
 
@@ -40,6 +40,21 @@ def environment(request) -> dict[str, str]:
 def rendered(variant: str, name: str) -> str:
     """Give the Compose file of a case, which is the same for every version of Docker Compose."""
     return rendering.compose(SETTINGS[variant, name])
+
+
+@cache
+def cases(variant: str) -> dict[str, properties.Case]:
+    """Give the cases of a variant as they are rendered."""
+    return {
+        name: properties.Case(variant, settings, rendered(variant, name))
+        for name, settings in table.pair_cases(variant).items()
+    }
+
+
+@pytest.mark.parametrize("variant", table.VARIANTS)
+@pytest.mark.parametrize("holds", properties.ALL, ids=lambda holds: holds.__name__)
+def test_it_holds_with_every_pair_of_options(variant, holds):
+    properties.prove(holds, cases(variant))
 
 
 class Case:

@@ -13,6 +13,8 @@ import pytest
 from ansible.parsing.dataloader import DataLoader
 from ansible.template import Templar, trust_as_template
 
+import tests.unit.roles.repetition  # noqa: F401  what it does, it does when it is imported
+
 ROLES = Path(__file__).resolve().parents[3] / "roles"
 
 # What the role's tasks learn from the host.

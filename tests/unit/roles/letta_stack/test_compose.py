@@ -1,7 +1,7 @@
 # Copyright: agentfleet.letta contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What is the production variant's own in its Compose file. What all have in common stands in test_variants.py."""
+"""What is the production variant's own in its Compose file. What all have in common stands in tests/variants."""
 
 from __future__ import annotations
 

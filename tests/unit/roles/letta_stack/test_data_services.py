@@ -5,11 +5,8 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import pytest
 import yaml
-from ansible.parsing.dataloader import DataLoader
 
 TEMPLATE = "{{ lookup('ansible.builtin.template', 'compose.yaml.j2') }}"
 COMPLAINTS = "{{ __letta_stack_complaints }}"
@@ -194,21 +191,3 @@ def test_what_cannot_work_is_one_complaint_without_a_secret(complaints, settings
 )
 def test_redis_is_published_beyond_the_host_only_knowingly(complaints, settings):
     assert complaints(letta_stack_redis_port=6379, **settings) == []
-
-
-ROOT = Path(__file__).resolve().parents[4]
-EXAMPLES = sorted((ROOT / "docs" / "examples" / "variants" / "data_services").glob("*.yml"))
-
-
-@pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.stem)
-def test_an_example_is_accepted_and_stands_in_the_page(compose, complaints, path):
-    vault = {"vault_db_password": "DatabasePassword1", "vault_db_superuser_password": "SuperuserPassword1"}
-    given = {**vault, **DataLoader().load_from_file(str(path), trusted_as_template=True)}
-    assert complaints(**given) == []
-    assert list(compose(**given)["services"]) == ["letta_db", "redis"]
-    page = (ROOT / "docs" / "variants" / "data_services.md").read_text(encoding="utf-8")
-    assert f"```yaml\n{path.read_text(encoding='utf-8').removeprefix('---' + chr(10))}```" in page
-
-
-def test_there_are_two_examples():
-    assert [path.stem for path in EXAMPLES] == ["full", "minimal"]

@@ -1,7 +1,7 @@
 # Copyright: agentfleet.letta contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The variants for development: what they build, mount and publish, and that no flaw of their ancestors is in them."""
+"""The variants for development: what they build, mount and ask for."""
 
 from __future__ import annotations
 
@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 import yaml
+
+from tests.variants import properties
 
 ROOT = Path(__file__).resolve().parents[4]
 TEMPLATE = "{{ lookup('ansible.builtin.template', 'compose.yaml.j2') }}"
@@ -62,27 +64,9 @@ def targets(service: dict) -> dict[str, str]:
 
 @pytest.mark.parametrize("variant", VARIANTS)
 class TestBoth:
-    def test_the_services_are_the_stacks_own_without_nginx(self, compose, variant):
-        assert list(compose(variant)["services"]) == ["letta_db", "redis", "migrate", "letta_server"]
-
-    def test_it_reads_as_written_by_hand(self, render, variant):
+    def test_it_reads_as_written_by_hand_with_other_dependencies(self, render, variant):
         text = render("letta_stack", TEMPLATE, **on_host(variant, lock="another"))
-        assert not [line for line in text.splitlines() if line != line.rstrip()]
-        assert "\n\n\n" not in text
-        # Between services and sections only.
-        assert "\n\n    " not in text
-
-    def test_the_server_is_published_directly_and_the_database_on_the_loopback_alone(self, compose, variant):
-        project = compose(variant, letta_stack_listen_address="0.0.0.0", letta_stack_port=9000)
-        published = {name: service["ports"] for name, service in project["services"].items() if "ports" in service}
-        assert published == {"letta_server": ["0.0.0.0:9000:8283"], "letta_db": ["127.0.0.1:5432:5432"]}
-        default = compose(variant, letta_stack_development_db_port=15432)["services"]
-        assert default["letta_server"]["ports"] == ["127.0.0.1:8283:8283"]
-        assert default["letta_db"]["ports"] == ["127.0.0.1:15432:5432"]
-
-    def test_the_port_of_the_database_does_not_change_where_the_server_finds_it(self, compose, variant):
-        services = compose(variant, letta_stack_development_db_port=15432)["services"]
-        assert services["letta_server"]["environment"]["LETTA_PG_PORT"] == "5432"
+        properties.it_reads_as_written_by_hand(properties.Case(variant, {}, text))
 
     def test_the_database_gets_no_way_out_with_its_port(self, compose, variant):
         project = compose(variant)
@@ -112,22 +96,6 @@ class TestBoth:
 
     def test_the_version_is_the_sources_own(self, compose, variant):
         assert compose(variant)["services"]["letta_server"]["environment"]["LETTA_VERSION"] == "0.16.9"
-
-    def test_no_flaw_of_the_ancestors_is_in_it(self, compose, variant):
-        """facts of dev-compose.yaml and development.compose.yml, one line each."""
-        project = compose(variant)
-        services = project["services"]
-        assert all("healthcheck" in service for name, service in services.items() if name != "migrate")
-        assert all(port.startswith("127.0.0.1:") for service in services.values() for port in service.get("ports", []))
-        # Nothing listens on 8083.
-        assert not [port for service in services.values() for port in service.get("ports", []) if "8083" in port]
-        assert {needed for service in services.values() for needed in service.get("depends_on", {})} <= set(services)
-        assert all(
-            not service["image"].endswith(":latest") and ":" in service["image"] for service in services.values()
-        )
-        assert targets(services["letta_db"])["/var/lib/postgresql/data"] == "letta_db"
-        assert "env_file" not in services["letta_server"]
-        assert all(value for value in services["letta_server"]["environment"].values())
 
 
 class TestBuilt:
@@ -334,22 +302,3 @@ def test_the_source_that_is_fetched_is_the_one_that_the_image_is_made_of(render)
     assert f"ARG LETTA_VERSION={version}\n" in recipe
     assert f"ARG LETTA_SDIST_SHA256={digest}\n" in recipe
     assert len(digest) == 64
-
-
-@pytest.mark.parametrize(
-    "path",
-    sorted((ROOT / "docs/examples/variants").glob("development*/*.yml")),
-    ids=lambda path: f"{path.parent.name}-{path.stem}",
-)
-def test_an_example_is_accepted_renders_and_stands_in_its_page(render, path):
-    settings = yaml.safe_load(path.read_text(encoding="utf-8"))
-    variant = path.parent.name
-    assert settings["letta_stack_variant"] == variant
-    assert render("letta_stack", COMPLAINTS, **settings) == []
-    assert (
-        len(yaml.safe_load(render("letta_stack", TEMPLATE, **on_host(**{"variant": variant, **settings})))["services"])
-        == 4
-    )
-    page = (ROOT / "docs/variants" / f"{variant}.md").read_text(encoding="utf-8")
-    body = path.read_text(encoding="utf-8").removeprefix("---\n")
-    assert f"```yaml\n# {path.relative_to(ROOT)}\n{body}```" in page

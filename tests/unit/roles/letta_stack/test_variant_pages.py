@@ -10,8 +10,10 @@ from pathlib import Path
 
 import pytest
 import yaml
+from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 from ansible.parsing.dataloader import DataLoader
 
+from tests.unit.roles.conftest import ROLES
 from tests.variants import rendering, table
 
 ROOT = Path(__file__).resolve().parents[4]
@@ -36,6 +38,15 @@ class TestExample:
         assert list(yaml.safe_load(text)["services"]) == table.SERVICES[variant]
         assert table.MARK not in text
 
+    def test_every_role_accepts_its_part(self, path):
+        given = {name: value for name, value in settings(path).items() if not name.startswith("vault_")}
+        for role in ROLES.iterdir():
+            specs = yaml.safe_load((role / "meta" / "argument_specs.yml").read_text(encoding="utf-8"))
+            mine = {name: given.pop(name) for name in list(given) if name.startswith(f"{role.name}_")}
+            result = ArgumentSpecValidator(specs["argument_specs"]["main"]["options"]).validate(mine)
+            assert result.error_messages == []
+        assert given == {}
+
     def test_it_stands_in_its_page(self, path):
         page = (ROOT / "docs" / "variants" / f"{path.parent.name}.md").read_text(encoding="utf-8")
         body = path.read_text(encoding="utf-8").removeprefix("---\n")
@@ -48,3 +59,12 @@ def test_every_variant_has_a_page_with_a_picture_and_two_examples(variant):
     assert page.startswith((f"# {variant}\n", f"# The variant {variant}\n"))
     assert "```mermaid\n" in page
     assert {path.name for path in EXAMPLES if path.parent.name == variant} >= {"minimal.yml", "full.yml"}
+
+
+def test_every_test_that_a_page_names_is_there():
+    pages = [page.read_text(encoding="utf-8") for page in (ROOT / "docs" / "variants").glob("*.md")]
+    named = {pair for page in pages for pair in re.findall(r"`(\w+\.py)::(\w+)`", page)}
+    files = [path for folder in ("tests", "molecule") for path in (ROOT / folder).rglob("*.py")]
+    known = {(path.name, name) for path in files for name in re.findall(r"def (\w+)\(", path.read_text("utf-8"))}
+    assert named
+    assert named - known == set()

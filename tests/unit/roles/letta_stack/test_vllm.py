@@ -5,14 +5,11 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import pytest
 import yaml
 
 TEMPLATE = "{{ lookup('ansible.builtin.template', 'compose.yaml.j2') }}"
 COMPLAINTS = "{{ __letta_stack_complaints }}"
-EXAMPLES = sorted((Path(__file__).resolve().parents[4] / "docs" / "examples" / "variants" / "vllm").glob("*.yml"))
 TOKEN = "hf_never_to_be_seen"
 
 WITH_CDI = {"NCPU": 2, "DiscoveredDevices": [{"Source": "cdi", "ID": "nvidia.com/gpu=0"}], "Runtimes": {"runc": {}}}
@@ -40,9 +37,16 @@ def evaluate(render):
 
 @pytest.fixture(scope="module")
 def project(evaluate):
-    """Return a function that renders compose.yaml and reads it."""
+    """Return a function that renders compose.yaml and reads it, once for the same settings: no test changes it."""
+    known = {}
 
     def function(**settings):
+        asked = repr(sorted(settings.items()))
+        if asked not in known:
+            known[asked] = read(settings)
+        return known[asked]
+
+    def read(settings):
         # Variables are evaluated wherever they are used; this one is most of the time that a rendering takes.
         rendered = evaluate("{{ __letta_stack_rendered }}", **settings)
         return yaml.safe_load(evaluate(TEMPLATE, __letta_stack_rendered=rendered, **settings))
@@ -59,17 +63,6 @@ def test_it_is_production_and_vllm_before_the_server(project):
     services = project()["services"]
     assert list(services) == ["letta_db", "redis", "migrate", "vllm", "letta_server", "nginx"]
     assert services["letta_server"]["depends_on"]["vllm"] == {"condition": "service_healthy"}
-
-
-@pytest.mark.parametrize(
-    "settings", [{}, {"hf_token": TOKEN}, {"gpus": "cpu"}, {"offline": True, "model": "/srv/model"}]
-)
-def test_it_reads_as_written_by_hand(evaluate, settings):
-    text = evaluate(TEMPLATE, **settings)
-    assert not [line for line in text.splitlines() if line != line.rstrip()]
-    assert "\n\n\n" not in text
-    assert text.endswith("\n")
-    assert TOKEN not in text
 
 
 @pytest.mark.parametrize(
@@ -134,20 +127,6 @@ def test_without_a_gpu_nothing_asks_for_one(project):
 def test_the_way_to_gpus_is_what_the_engine_offers(evaluate, engine, specs, access):
     found = {} if specs is None else {"__letta_stack_cdi_specs": specs}
     assert evaluate("{{ __letta_stack_vllm_gpu_access }}", host_info=engine, **found) == access
-
-
-def test_vllm_is_hardened_as_the_others(project):
-    vllm = project()["services"]["vllm"]
-    assert vllm["cap_drop"] == ["ALL"]
-    assert vllm["security_opt"] == ["no-new-privileges:true"]
-    assert vllm["read_only"] is True
-    assert vllm["user"] == "2000:0"
-    assert not {"cap_add", "privileged", "network_mode", "pid", "ipc", "devices", "ports", "runtime"} & set(vllm)
-    assert vllm["shm_size"] == "8g"
-    assert vllm["mem_limit"]
-    assert vllm["pids_limit"] > 0
-    assert all("size=" in mount for mount in vllm["tmpfs"])
-    assert {"test", "interval", "timeout", "retries", "start_period"} <= set(vllm["healthcheck"])
 
 
 @pytest.mark.parametrize("offline", [False, True])
@@ -306,19 +285,3 @@ def test_settings_that_contradict_each_other_are_refused(evaluate, settings, com
 
 def test_the_settings_of_vllm_are_of_no_concern_elsewhere(render):
     assert render("letta_stack", COMPLAINTS, letta_stack_vllm_model="", letta_stack_vllm_gpus=0) == []
-
-
-@pytest.mark.parametrize("example", EXAMPLES, ids=lambda path: path.stem)
-def test_an_example_is_valid_and_renders(project, evaluate, example):
-    settings = yaml.safe_load(example.read_text(encoding="utf-8"))
-    settings["vault_hf_token"] = TOKEN
-    given = {name: value for name, value in settings.items() if name.startswith("letta_stack_")}
-    given = {name: TOKEN if value == "{{ vault_hf_token }}" else value for name, value in given.items()}
-    # The host of the tests has two CPUs and these GPUs.
-    given["host_info"] = WITH_BOTH
-    assert evaluate(COMPLAINTS, **given) == []
-    assert project(**given)["services"]["vllm"]["command"][0] in (settings["letta_stack_vllm_model"], "/model")
-
-
-def test_there_are_examples():
-    assert {path.stem for path in EXAMPLES} >= {"minimal", "full", "offline", "cpu"}
