@@ -41,6 +41,8 @@ class ServicePlan:
     image_id: str | None
     restart: tuple[Container, ...] = ()
     inexact: tuple[str, ...] = ()
+    # Of those in `watch` or `restart`, what has another name than the one that its service gives it.
+    misnamed: tuple[Container, ...] = ()
     # Services whose containers are bound to this one's.
     followers: tuple[str, ...] = ()
 
@@ -48,6 +50,11 @@ class ServicePlan:
     def replaces(self) -> bool:
         """Whether new containers take the place of old ones."""
         return bool(self.create and self.retire)
+
+    @property
+    def joins(self) -> bool:
+        """Whether containers of it start that do not run."""
+        return bool(self.create) or any(not container.running for container in self.watch)
 
     @property
     def interrupts(self) -> bool:
@@ -84,9 +91,16 @@ class Plan:
         return not self.orphans and all(step.action == "none" for step in self.services)
 
     def in_the_way_of(self, step: ServicePlan) -> tuple[Container, ...]:
-        """Give the orphans that run and have a host port of this step's service: they stop before it is carried out."""
-        wanted = exclusive.published(step.service.config)
-        return tuple(c for c in self.orphans if c.running and exclusive.collide(wanted, c.published))
+        """Give the orphans that make way for this step, in the order in which they stop.
+
+        They have what its containers have to have alone, or are bound to an orphan that has.
+        """
+        if not step.joins and not step.misnamed:
+            return ()
+        ahead = [orphan for orphan in self.orphans if exclusive.in_common(step.service.claims, orphan)]
+        ids = {orphan.id for orphan in ahead}
+        bound = [each for each in self.orphans if each.running and each not in ahead and each.bound_to & ids]
+        return (*bound, *ahead)
 
     def bound_to(self, service: str) -> tuple[ServicePlan, ...]:
         """Give the steps of services whose old containers go before those of `service`, to which they are bound."""

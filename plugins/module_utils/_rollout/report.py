@@ -40,9 +40,14 @@ def lines(plan: Plan, timings: Mapping[str, Timing] | None = None) -> list[str]:
 
 def _makes_way(plan: Plan, orphan: Container) -> str:
     for step in plan.services:
-        if step.action != "none" and orphan in plan.in_the_way_of(step):
-            ports = ", ".join(exclusive.collide(exclusive.published(step.service.config), orphan.published))
-            return f", and stops before {step.service.name} starts, which gets its host port {ports}"
+        name = step.service.name
+        if orphan not in plan.in_the_way_of(step):
+            continue
+        if not orphan.running:
+            return f", and gives its name to {name}"
+        common = "; ".join(exclusive.in_common(step.service.claims, orphan))
+        why = f"the two cannot share {common}" if common else "it is bound to one that makes way"
+        return f", and stops before {name} starts: {why}"
     return ""
 
 

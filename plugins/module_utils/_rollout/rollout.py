@@ -10,11 +10,11 @@ to undo.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from . import evidence, exclusive, resources, slots
+from . import evidence, resources, slots
 from .checks import Check, Checker
 from .clock import Clock
 from .compose_cli import Compose
@@ -24,9 +24,10 @@ from .errors import ComposeError, EngineError, Interrupted, ProxyError
 from .evidence import Halt
 from .interrupts import Interrupts
 from .lifecycle import Hooks, Lifecycle
-from .observe import Container
+from .orphans import Orphans
 from .outcome import Outcome, told
 from .plan import Plan, ServicePlan
+from .policy import Policy
 from .prover import Prover
 from .proxy import Router
 from .record import Record
@@ -51,10 +52,11 @@ class Host:
 
 @dataclass(frozen=True)
 class Extras:
-    """What a run needs to know beside the plan, by service: see Lifecycle and Creator."""
+    """What a run needs to know beside the plan, by service: see Lifecycle, Creator and Orphans."""
 
     hooks_before: Mapping[str, Hooks] = field(default_factory=dict)
     needs_before: Mapping[str, frozenset[str]] = field(default_factory=dict)
+    policies_before: Mapping[str, Policy] = field(default_factory=dict)
     archives: Mapping[str, bytes] = field(default_factory=dict)
     archives_before: Mapping[str, bytes] = field(default_factory=dict)
     final_checks: tuple[Check, ...] = ()
@@ -77,16 +79,15 @@ class Rollout:
             step.service.name: Record(step, host.clock.now()) for step in plan.services if step.action != "none"
         }
         self._at_work: Record | None = None
-        # Orphans that were stopped for the step of another service.
-        self._made_way: list[tuple[ServicePlan, Container]] = []
-        # Those of them that serve again, because what they made way for did not come.
-        self._came_back: list[Container] = []
         self._lifecycle = Lifecycle(
             engine=host.engine,
             redact=self.redact,
             hooks={s.name: Hooks(s.post_start, s.pre_stop) for s in plan.project.services.values()},
             hooks_before=self.extras.hooks_before,
-            policies={s.name: s.policy for s in plan.project.services.values()},
+            policies={
+                **self.extras.policies_before,
+                **{s.name: s.policy for s in plan.project.services.values()},
+            },
         )
         self._creator = Creator(
             plan=plan,
@@ -100,6 +101,7 @@ class Rollout:
         )
         self._routing = Routing(host.router, host.clock)
         self._prover: Prover
+        self._orphans: Orphans
 
     def run(self) -> Outcome:
         """Roll out. Gives the outcome; a failure is in it, not raised."""
@@ -117,6 +119,15 @@ class Rollout:
                 interrupts=self.host.interrupts,
                 redact=self.redact,
                 log_lines=self.extras.log_lines,
+            )
+            self._orphans = Orphans(
+                plan=self.plan,
+                engine=self.host.engine,
+                lifecycle=self._lifecycle,
+                prover=self._prover,
+                interrupts=self.host.interrupts,
+                redact=self.redact,
+                policies_before=self.extras.policies_before,
             )
             failure, paused = self._go_forward()
             if failure is not None and paused:
@@ -156,11 +167,6 @@ class Rollout:
 
     def _carry_out(self, record: Record) -> None:
         record.began = self.host.clock.now()
-        for orphan in self.plan.in_the_way_of(record.step):
-            if orphan not in (container for _step, container in self._made_way):
-                self.host.interrupts.check()
-                self._made_way.append((record.step, orphan))
-                self._lifecycle.stop(orphan)
         updater = Updater(
             plan=self.plan,
             engine=self.host.engine,
@@ -170,14 +176,15 @@ class Rollout:
             creator=self._creator,
             prover=self._prover,
             routing=self._routing,
+            orphans=self._orphans,
             records=self._records,
         )
         try:
             updater.carry_out(record)
             if record.failures:
-                self._give_ports_back(record, record.failures[0])
+                self._let_orphans_back(record, record.failures[0])
         except Pause as pause:
-            self._give_ports_back(record, pause.failure)
+            self._let_orphans_back(record, pause.failure)
             raise
         except Halt as halt:
             action = record.step.service.policy.failure_action
@@ -199,7 +206,7 @@ class Rollout:
                 if each is not record:
                     name, cause = each.step.service.name, record.step.service.name
                     each.notes.append(f"{name} stays as it was: it is undone together with {cause}, which failed")
-            self._give_ports_back(record, halt.failure)
+            self._let_orphans_back(record, halt.failure)
             if action == "pause":
                 raise Pause(halt.failure) from halt
             record.failures.append(halt.failure)
@@ -249,10 +256,10 @@ class Rollout:
         problems = []
         kept = {container.id for record in self._records.values() for container in record.kept}
         # Where something new is missing the orphans still have work to do, and one that serves may need the others.
-        orphans_go = not self._came_back and not any(record.failed for record in self._records.values())
+        orphans_go = not self._orphans.came_back and not any(record.failed for record in self._records.values())
         for orphan in self.plan.orphans if orphans_go else ():
             try:
-                if orphan.running and orphan not in (container for _step, container in self._made_way):
+                if orphan.running and orphan not in self._orphans.stopped:
                     self._lifecycle.stop(orphan)
             except (EngineError, Halt) as error:
                 problems.append(f"{orphan.name} could not be stopped: {error}; the next run tries again")
@@ -275,45 +282,29 @@ class Rollout:
         self.host.interrupts.ignore()
         self._lifecycle.forgiving = True
         touched = [record for record in self._records.values() if record.touched]
-        acted = bool(touched or self._made_way)
+        acted = bool(touched or self._orphans.away)
         last = self._at_work
         if last is not None and last not in touched:
             # Compose may have made containers and failed to say so.
             touched = [r for r in self._records.values() if r.touched or r is last]
         problems = self._way_back().undo_all(touched, last)
-        problems += self._let_back(self._made_way)
+        problems += self._orphans.come_back(every=True)[1]
         resources.remove(new, self.host.engine)
         serving = self._serving_of(failure, problems)
         outcome = "dirty" if problems or self._lifecycle.problems else "rolled_back"
         return self._ended(outcome, began, failure, serving, tuple(problems), acted)
 
-    def _give_ports_back(self, record: Record, failure: evidence.Failure) -> None:
-        """Start the orphans again whose ports nobody has now, for a run that goes on or stands still after `failure`.
+    def _let_orphans_back(self, record: Record, failure: evidence.Failure) -> None:
+        """Let the orphans serve again in whose place nothing is now, for a run that goes on or stands still.
 
         Where one does not come back the whole run is a failure, and everything goes back.
         """
-        if not self._made_way:
-            return
-        present = self.host.engine.containers(self.plan.project.name)
-        taken = [port for container in present if container.running for port in container.published]
-        back = [(step, orphan) for step, orphan in self._made_way if not exclusive.collide(orphan.published, taken)]
-        if self._let_back(back):
+        back, problems = self._orphans.come_back()
+        if problems:
             raise Halt(failure)
-        self._made_way = [each for each in self._made_way if each not in back]
-        for _step, orphan in back:
-            self._came_back.append(orphan)
-            record.notes.append(f"{orphan.name}, an orphan, serves again: what it made way for failed")
-
-    def _let_back(self, made_way: Sequence[tuple[ServicePlan, Container]]) -> list[str]:
-        """Start orphans again that made way for what is gone; gives what could not be."""
-        problems = []
-        for step, orphan in reversed(made_way):
-            try:
-                self._lifecycle.bring_back(orphan)
-                self._prover.prove(step, [orphan.id] if orphan.serving else [], 0.0)
-            except (EngineError, Halt) as error:
-                problems.append(f"{orphan.name}: {self.redact(str(error))}")
-        return problems
+        for orphan in back:
+            serves = "serves again" if orphan.running else "has its name again"
+            record.notes.append(f"{orphan.name}, an orphan, {serves}: what it made way for failed")
 
     def _way_back(self) -> WayBack:
         return WayBack(

@@ -12,7 +12,7 @@ import pytest
 from ansible_collections.agentfleet.letta.plugins.module_utils._rollout import outcome
 from ansible_collections.agentfleet.letta.plugins.module_utils._rollout.errors import EngineError
 
-from .simulation import GOOD, Host, Killed, Script, carry_out, plan_for, roll_out
+from .simulation import GOOD, Host, Killed, Script, carry_out, identity, plan_for, roll_out
 
 CRASHES = Script(crashes_after=1.0, exit_code=7)
 NEVER_HEALTHY = Script(healthy_after=None)
@@ -285,7 +285,7 @@ def migrated(version: str = "1", **web: Any) -> dict[str, Any]:
 def test_a_one_shot_has_finished_before_its_dependant_is_made(host: Host) -> None:
     after(host, migrated())
     assert host.done == ["create shop-migrate-1", "start shop-migrate-1", "create shop-web-1", "start shop-web-1"]
-    assert host.machines[f"{1:064x}"].status == "exited"
+    assert host.machines[identity(1)].status == "exited"
 
 
 def test_a_one_shot_that_fails_keeps_its_dependant_from_being_made(host: Host) -> None:
@@ -382,129 +382,6 @@ def test_a_service_that_may_not_go_unchecked_fails_without_healthcheck(host: Hos
     assert outcome.failure is not None
     assert "has no healthcheck" in outcome.failure.detail
     assert not host.machines
-
-
-def test_an_orphan_goes_at_the_end(host: Host) -> None:
-    roll_out(host, project(a=checked(), b=checked()))
-    after(host, project(a=checked("2")))
-    assert host.done[-3:] == ["stop shop-b-1", "remove shop-b-1", "remove shop-a-1"]
-
-
-def test_an_orphan_stays_when_the_run_fails(host: Host) -> None:
-    roll_out(host, project(a=checked(), b=checked()))
-    after(host, project(a=checked("2")), a=[CRASHES])
-    assert host.of("b")[0].status == "running"
-
-
-def front(host_ip: str = "127.0.0.1", **more: Any) -> dict[str, Any]:
-    return checked(ports=[{"target": 80, "published": "8283", "host_ip": host_ip, "protocol": "tcp"}], **more)
-
-
-def test_an_orphan_with_the_port_of_a_new_service_makes_way_when_that_is_about_to_start(host: Host) -> None:
-    roll_out(host, project(a=checked(), nginx=front()))
-    assert after(host, project(a=checked("2"), web=front())).outcome == "deployed"
-    assert host.done[:2] == ["create shop-a-2", "start shop-a-2"]
-    assert host.done[3:] == [
-        *("stop shop-nginx-1", "create shop-web-1", "start shop-web-1", "remove shop-nginx-1", "remove shop-a-1"),
-    ]
-
-
-def test_an_orphan_that_made_way_serves_again_when_the_run_fails(host: Host) -> None:
-    roll_out(host, project(nginx=front(restart="unless-stopped")))
-    outcome = after(host, project(web=front("0.0.0.0")), web=[CRASHES])
-    assert (outcome.outcome, outcome.serving) == ("rolled_back", ("shop-nginx-1",))
-    assert host.done[-3:] == ["stop shop-web-1", "remove shop-web-1", "start shop-nginx-1"]
-    assert host.of("nginx")[0].restart_policy == ("unless-stopped", 0)
-
-
-def test_an_orphan_that_made_way_and_does_not_come_back_is_told(host: Host) -> None:
-    roll_out(host, project(nginx=front()))
-    host.of("nginx")[0].script = Script(starts=False)
-    outcome = after(host, project(web=front()), web=[CRASHES])
-    assert outcome.outcome == "dirty"
-    assert "shop-nginx-1" in outcome.problems[0]
-
-
-REACTIONS = pytest.mark.parametrize(("action", "outcome"), [("pause", "paused"), ("continue", "partial")])
-
-
-def reacts(action: str, **more: Any) -> dict[str, Any]:
-    return {"update_config": {"failure_action": action, **more}}
-
-
-@REACTIONS
-@pytest.mark.parametrize("name", [{}, {"container_name": "web"}])
-def test_an_orphan_serves_again_where_the_run_does_not_go_back(
-    host: Host, action: str, outcome: str, name: dict[str, str]
-) -> None:
-    roll_out(host, project(nginx=front(restart="unless-stopped"), worker=checked()))
-    new = project(web=front(deploy=reacts(action), **name))
-    ended = after(host, new, web=[CRASHES])
-    assert (ended.outcome, ended.serving) == (outcome, ("shop-nginx-1", "shop-worker-1")), ended.message()
-    assert host.of("nginx")[0].restart_policy == ("unless-stopped", 0)
-    assert "shop-nginx-1, an orphan, serves again: what it made way for failed" in ended.notes
-    assert after(host, new).outcome == "deployed"
-    assert [machine.service for machine in host.machines.values()] == ["web"]
-
-
-@REACTIONS
-def test_an_orphan_serves_again_when_what_is_undone_with_the_failed_service_has_its_port(
-    host: Host, action: str, outcome: str
-) -> None:
-    roll_out(host, project(nginx=front()))
-    bound = {"network_mode": "service:web", "depends_on": {"web": {"condition": "service_started", "restart": True}}}
-    new = project(web=front(), side=checked(deploy=reacts(action), **bound))
-    roll_out(host, project(web=checked(), side=checked(**bound), nginx=front()))
-    ended = after(host, new, side=[CRASHES])
-    assert ended.outcome == outcome, ended.message()
-    assert host.of("nginx")[0].status == "running"
-
-
-def test_an_orphan_serves_again_where_the_failure_of_the_new_one_is_tolerated(host: Host) -> None:
-    roll_out(host, project(nginx=front()))
-    ended = after(host, project(web=front(deploy=reacts("rollback", max_failure_ratio=1.0))), web=[CRASHES])
-    assert (ended.outcome, host.of("nginx")[0].status) == ("deployed", "running")
-
-
-def test_an_orphan_stays_away_when_another_new_one_has_a_port_of_it(host: Host) -> None:
-    other = {"target": 443, "published": "8443", "host_ip": "127.0.0.1", "protocol": "tcp"}
-    both = front()
-    both["ports"].append(other)
-    roll_out(host, project(nginx=both))
-    new = project(a=front(), web=checked(ports=[other], deploy=reacts("continue")))
-    ended = after(host, new, web=[CRASHES])
-    assert (ended.outcome, ended.serving) == ("partial", ("shop-a-1",)), ended.message()
-    assert host.of("nginx")[0].status == "exited"
-
-
-def test_an_orphan_that_came_back_makes_way_again_for_the_next_service(host: Host) -> None:
-    roll_out(host, project(nginx=front("0.0.0.0")))
-    new = project(a=front("127.0.0.1", deploy=reacts("continue")), web=front("127.0.0.2"))
-    assert after(host, new, a=[CRASHES]).outcome == "partial"
-    assert [(m.service, m.status) for m in host.machines.values()] == [("nginx", "exited"), ("web", "running")]
-
-
-@REACTIONS
-def test_an_orphan_that_does_not_come_back_takes_everything_back(host: Host, action: str, outcome: str) -> None:
-    roll_out(host, project(a=checked(), nginx=front()))
-    host.of("nginx")[0].script = Script(starts=False)
-    ended = after(host, project(a=checked("2"), web=front(deploy=reacts(action))), web=[CRASHES])
-    assert ended.outcome == "dirty"
-    assert ended.failure is not None
-    assert (ended.failure.service, ended.problems[0][:12]) == ("web", "shop-nginx-1")
-    assert [(machine.name, machine.status) for machine in host.of("a")] == [("shop-a-1", "running")]
-
-
-def test_an_orphan_stays_where_a_service_is_missing(host: Host) -> None:
-    roll_out(host, project(a=checked(), b=checked()))
-    assert after(host, project(a=checked("2", deploy=reacts("continue"))), a=[CRASHES]).outcome == "partial"
-    assert host.of("b")[0].status == "running"
-
-
-def test_an_orphan_on_another_port_stays_until_the_end(host: Host) -> None:
-    roll_out(host, project(nginx=front("127.0.0.2")))
-    after(host, project(web=front("127.0.0.1")))
-    assert host.done == ["create shop-web-1", "start shop-web-1", "stop shop-nginx-1", "remove shop-nginx-1"]
 
 
 def test_an_old_one_that_cannot_be_removed_is_told_and_left_to_the_next_run(host: Host) -> None:
