@@ -136,6 +136,36 @@ def test_the_way_to_gpus_is_what_the_engine_offers(evaluate, engine, specs, acce
     assert evaluate("{{ __letta_stack_vllm_gpu_access }}", host_info=engine, **found) == access
 
 
+HOOK = {"__letta_stack_vllm_hook": {"matched": 1}}
+NO_HOOK = {"__letta_stack_vllm_hook": {"matched": 0}}
+DEFAULT = {"DefaultRuntime": "nvidia", "Runtimes": {"runc": {}, "nvidia": {"path": "nvidia-container-runtime"}}}
+RENAMED = {"DefaultRuntime": "gpu", "Runtimes": {"runc": {}, "gpu": {"path": "/opt/bin/nvidia-container-runtime"}}}
+
+
+@pytest.mark.parametrize(
+    ("access", "engine", "found", "lacks"),
+    [
+        ("auto", WITH_NOTHING, {}, "no CDI device nvidia.com/gpu and no runtime nvidia"),
+        ("auto", WITH_RUNTIME, {}, ""),
+        ("cdi", WITH_RUNTIME, {}, "no CDI device nvidia.com/gpu"),
+        ("cdi", WITH_CDI, {}, ""),
+        ("reservation", WITH_NOTHING, NO_HOOK, "and the engine has none of them"),
+        ("reservation", WITH_NOTHING, HOOK, ""),
+        ("reservation", WITH_RUNTIME, NO_HOOK, ""),
+        ("reservation", WITH_CDI, NO_HOOK, ""),
+        ("none", {**WITH_RUNTIME, "DefaultRuntime": "runc"}, {}, "the default of the engine, which is runc"),
+        ("none", {**WITH_NOTHING, **DEFAULT}, {}, ""),
+        ("none", {**WITH_NOTHING, **RENAMED}, {}, ""),
+    ],
+)
+def test_a_way_to_gpus_that_the_engine_does_not_offer_is_refused_also_when_it_is_asked_for(
+    evaluate, access, engine, found, lacks
+):
+    said = evaluate("{{ __letta_stack_vllm_no_gpu }}", host_info=engine, gpu_access=access, **found)
+    assert lacks in said
+    assert bool(said) == bool(lacks)
+
+
 def test_vllm_is_hardened_as_the_others(project):
     vllm = project()["services"]["vllm"]
     assert vllm["cap_drop"] == ["ALL"]
@@ -276,6 +306,8 @@ def test_a_bad_setting_is_one_clear_complaint(evaluate, name, value, allowed):
 @pytest.mark.parametrize(
     ("settings", "complaint"),
     [
+        ({"gpus": "cpu"}, "vllm/vllm-openai:v0.32.0 does not work without a GPU; for cpu set letta_images_vllm"),
+        ({"letta_images_vllm": "agentfleet/vllm-cpu:0.32.0"}, "agentfleet/vllm-cpu:0.32.0 knows no GPU; set it to cpu"),
         ({"gpus": 1, "tensor_parallel": 2}, "letta_stack_vllm_gpus gives 1"),
         ({"gpus": [0], "tensor_parallel": 2}, "letta_stack_vllm_gpus gives 1"),
         ({"offline": True, "hf_token": TOKEN}, "leave one of them out"),
@@ -301,7 +333,7 @@ def test_the_settings_of_vllm_are_of_no_concern_elsewhere(render):
 def test_an_example_is_valid_and_renders(project, evaluate, example):
     settings = yaml.safe_load(example.read_text(encoding="utf-8"))
     settings["vault_hf_token"] = TOKEN
-    given = {name: value for name, value in settings.items() if name.startswith("letta_stack_")}
+    given = {name: value for name, value in settings.items() if name.startswith(("letta_stack_", "letta_images_"))}
     given = {name: TOKEN if value == "{{ vault_hf_token }}" else value for name, value in given.items()}
     # The host of the tests has two CPUs and these GPUs.
     given["host_info"] = WITH_BOTH
