@@ -290,6 +290,11 @@ def test_a_server_can_mend_what_letta_remembers_wherever_its_vllm_is(render):
         ("arguments", ["--api-key=x"], "--api-key cannot be given here"),
         ("arguments", ["--max-model-len=1"], "--max-model-len cannot be given here"),
         ("arguments", ["-tp=2"], "-tp cannot be given here"),
+        ("arguments", ["--api_key=x"], "--api_key cannot be given here"),
+        ("arguments", ["--api-k=x", "--seed=1"], "--api-k cannot be given here"),
+        ("arguments", ["--no_enable-auto-tool-choice"], "--no_enable-auto-tool-choice cannot be given here"),
+        ("arguments", ["--ssl_keyfile=/x"], "--ssl_keyfile cannot be given here"),
+        ("arguments", ["--config=/model/x.yaml"], "--config cannot be given here"),
         ("arguments", ["seed"], "an option with its value"),
         ("environment", {"HF_TOKEN": TOKEN}, "letta_stack_vllm_hf_token"),
         ("environment", {"S3_SECRET": TOKEN}, "S3_SECRET cannot be given here"),
@@ -301,6 +306,11 @@ def test_a_bad_setting_is_one_clear_complaint(evaluate, name, value, allowed):
     assert complaint.startswith("letta_stack_vllm_")
     assert allowed in complaint
     assert TOKEN not in complaint
+
+
+def test_options_that_only_resemble_the_role_s_own_are_taken(evaluate):
+    others = ["--model-impl=vllm", "--max-num-seqs=8", "--tokenizer_mode=auto", "-O3", "--hf-overrides={}"]
+    assert evaluate(COMPLAINTS, arguments=others) == []
 
 
 @pytest.mark.parametrize(
