@@ -17,6 +17,9 @@ the code of its tools. So this program
 ``live`` is the server of a developer: uvicorn watches the source and starts the server anew when it changes. What
 watches never has a secret; each new server reads them again, and credentials besides, which the developer keeps.
 
+``launcher.py mend`` is for a server that serves on after another one, which failed, had started: Letta's rows of vLLM
+are brought in line with what this one is told of, as at each start.
+
 It belongs to the stack, not to an image, and runs in any image that has Letta's virtual environment on its PATH and, to
 migrate, Letta's alembic.ini in the working directory.
 """
@@ -167,11 +170,16 @@ def prepare() -> None:
     _given.update(secrets)
 
 
-def load() -> ModuleType:
-    """Import the server. That reads every setting and makes the application; after it the secrets can go."""
+def mend_providers() -> None:
+    """Bring Letta's rows of vLLM in line with VLLM_API_BASE, where there is one."""
     if "VLLM_API_BASE" in os.environ:
         # It lies beside this file, where Python looks first.
         importlib.import_module("mend_providers").main(database_tls(os.environ))
+
+
+def load() -> ModuleType:
+    """Import the server. That reads every setting and makes the application; after it the secrets can go."""
+    mend_providers()
     module = importlib.import_module("letta.server.rest_api.app")
     for name in _given:
         os.environ.pop(name, None)
@@ -230,7 +238,13 @@ def migrate() -> None:
     importlib.import_module("alembic.config").main(argv=["upgrade", "head"], prog="alembic")
 
 
-COMMANDS = {"server": serve, "live": live, "migrate": migrate}
+def mend() -> None:
+    """Bring Letta's rows in line while the server of this container runs."""
+    prepare()
+    mend_providers()
+
+
+COMMANDS = {"server": serve, "live": live, "migrate": migrate, "mend": mend}
 # The variables that `prepare` set.
 _given: set[str] = set()
 

@@ -12,7 +12,7 @@ stays marked, too. So, in one transaction that changes nothing where all is righ
 * the models that it serves now are there, with the length of context that it serves them with;
 * agents of the provider ask it at that URL, and ask for no longer a context than it gives.
 
-The launcher runs it, in the server's image.
+The launcher runs it, in the server's image; and once more in the container of before when a rollout was taken back.
 """
 
 from __future__ import annotations

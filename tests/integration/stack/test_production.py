@@ -356,6 +356,18 @@ def test_an_agent_follows_its_provider_to_another_place_and_back(stack, agent):
     assert answers()
 
 
+def test_a_rollout_that_is_taken_back_leaves_agents_with_the_provider_of_before(stack, agent):
+    environment = {**stack.settings["letta_stack_environment"], "VLLM_API_BASE": "http://nowhere:8000"}
+    # Enough to mend Letta's rows before it starts, and not enough to start it.
+    failed = stack.deploy(letta_stack_environment=environment, letta_stack_limits={"letta_server": {"memory": "160m"}})
+    assert failed.rc != 0
+    assert "letta_server: " in failed.output.rpartition("Say why the rollout failed")[2], failed.output
+    assert re.search(r"Mend Letta's rows of vLLM in its container.*\nchanged: ", failed.output), failed.output
+    assert stack.client.agents.retrieve(agent).llm_config.model_endpoint == "http://llm:8000/v1"
+    assert "vllm/tiny" in [model.handle for model in stack.client.models.list()]
+    assert stack.deploy("--check").changed == 0
+
+
 def test_the_code_of_tools_inherits_no_secret(stack, agent):
     source = '''
 def look() -> str:

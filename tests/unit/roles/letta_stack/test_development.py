@@ -302,3 +302,23 @@ def test_the_source_that_is_fetched_is_the_one_that_the_image_is_made_of(render)
     assert f"ARG LETTA_VERSION={version}\n" in recipe
     assert f"ARG LETTA_SDIST_SHA256={digest}\n" in recipe
     assert len(digest) == 64
+
+
+@pytest.mark.parametrize("variant", ["development", "production"])
+def test_the_image_of_the_release_before_stays_and_older_ones_go_in_every_variant(render, variant):
+    now = render("letta_stack", "{{ __letta_stack_source_image }}", **on_host(variant))
+    found = {
+        "sha256:now": [now],
+        "sha256:before": ["agentfleet/letta-source:before"],
+        "sha256:older": ["agentfleet/letta-source:older"],
+        "sha256:nameless": [],
+    }
+    containers = [{"ImageID": "sha256:database"}, {"ImageID": "sha256:before"}]
+    unwanted = render(
+        "letta_stack",
+        "{{ __letta_stack_unwanted_images }}",
+        __letta_stack_engine={"host_info": {"NCPU": 2}, "volumes": [], "containers": containers},
+        __letta_stack_source_images={"images": [{"Id": key, "RepoTags": tags} for key, tags in found.items()]},
+        **on_host(variant),
+    )
+    assert set(unwanted) == {"agentfleet/letta-source:older", *([now] if variant == "production" else [])}

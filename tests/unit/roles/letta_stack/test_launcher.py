@@ -12,6 +12,7 @@ import ssl
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -133,7 +134,7 @@ sys.exit(code.returncode)
 def test_anything_but_its_commands_is_refused(arguments):
     result = subprocess.run([sys.executable, str(LAUNCHER), *arguments], capture_output=True, text=True, check=False)
     assert result.returncode == 1
-    assert "usage: launcher.py {server|live|migrate}" in result.stderr
+    assert "usage: launcher.py {server|live|migrate|mend}" in result.stderr
 
 
 def test_a_developers_credentials_are_read_as_an_editor_leaves_them(launcher, tmp_path):
@@ -179,3 +180,14 @@ def test_credentials_take_the_place_of_nothing_that_the_stack_sets(launcher, mou
         "LETTA_SERVER_PASSWORD": "server",
         "LETTA_PG_URI": "postgresql://letta:pw1@letta_db:5432/letta",
     }
+
+
+@pytest.mark.parametrize(("url", "mended"), [("http://llm:8000", [False]), (None, [])])
+def test_rows_of_vllm_are_mended_by_the_server_s_own_settings(launcher, monkeypatch, url, mended):
+    done = []
+    monkeypatch.setattr(launcher, "prepare", lambda: monkeypatch.setenv("PGSSLMODE", "disable"))
+    monkeypatch.setitem(sys.modules, "mend_providers", SimpleNamespace(main=done.append))
+    if url:
+        monkeypatch.setenv("VLLM_API_BASE", url)
+    launcher.main(["mend"])
+    assert done == mended

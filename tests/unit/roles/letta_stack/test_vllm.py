@@ -129,6 +129,36 @@ def test_the_way_to_gpus_is_what_the_engine_offers(evaluate, engine, specs, acce
     assert evaluate("{{ __letta_stack_vllm_gpu_access }}", host_info=engine, **found) == access
 
 
+HOOK = {"__letta_stack_vllm_hook": {"matched": 1}}
+NO_HOOK = {"__letta_stack_vllm_hook": {"matched": 0}}
+DEFAULT = {"DefaultRuntime": "nvidia", "Runtimes": {"runc": {}, "nvidia": {"path": "nvidia-container-runtime"}}}
+RENAMED = {"DefaultRuntime": "gpu", "Runtimes": {"runc": {}, "gpu": {"path": "/opt/bin/nvidia-container-runtime"}}}
+
+
+@pytest.mark.parametrize(
+    ("access", "engine", "found", "lacks"),
+    [
+        ("auto", WITH_NOTHING, {}, "no CDI device nvidia.com/gpu and no runtime nvidia"),
+        ("auto", WITH_RUNTIME, {}, ""),
+        ("cdi", WITH_RUNTIME, {}, "no CDI device nvidia.com/gpu"),
+        ("cdi", WITH_CDI, {}, ""),
+        ("reservation", WITH_NOTHING, NO_HOOK, "and the engine has none of them"),
+        ("reservation", WITH_NOTHING, HOOK, ""),
+        ("reservation", WITH_RUNTIME, NO_HOOK, ""),
+        ("reservation", WITH_CDI, NO_HOOK, ""),
+        ("none", {**WITH_RUNTIME, "DefaultRuntime": "runc"}, {}, "the default of the engine, which is runc"),
+        ("none", {**WITH_NOTHING, **DEFAULT}, {}, ""),
+        ("none", {**WITH_NOTHING, **RENAMED}, {}, ""),
+    ],
+)
+def test_a_way_to_gpus_that_the_engine_does_not_offer_is_refused_also_when_it_is_asked_for(
+    evaluate, access, engine, found, lacks
+):
+    said = evaluate("{{ __letta_stack_vllm_no_gpu }}", host_info=engine, gpu_access=access, **found)
+    assert lacks in said
+    assert bool(said) == bool(lacks)
+
+
 @pytest.mark.parametrize("offline", [False, True])
 def test_vllm_meets_the_server_alone_and_the_world_only_for_a_model(project, offline):
     rendered = project(offline=offline)
@@ -250,6 +280,11 @@ def test_a_server_can_mend_what_letta_remembers_wherever_its_vllm_is(render):
         ("arguments", ["--api-key=x"], "--api-key cannot be given here"),
         ("arguments", ["--max-model-len=1"], "--max-model-len cannot be given here"),
         ("arguments", ["-tp=2"], "-tp cannot be given here"),
+        ("arguments", ["--api_key=x"], "--api_key cannot be given here"),
+        ("arguments", ["--api-k=x", "--seed=1"], "--api-k cannot be given here"),
+        ("arguments", ["--no_enable-auto-tool-choice"], "--no_enable-auto-tool-choice cannot be given here"),
+        ("arguments", ["--ssl_keyfile=/x"], "--ssl_keyfile cannot be given here"),
+        ("arguments", ["--config=/model/x.yaml"], "--config cannot be given here"),
         ("arguments", ["seed"], "an option with its value"),
         ("environment", {"HF_TOKEN": TOKEN}, "letta_stack_vllm_hf_token"),
         ("environment", {"S3_SECRET": TOKEN}, "S3_SECRET cannot be given here"),
@@ -263,9 +298,16 @@ def test_a_bad_setting_is_one_clear_complaint(evaluate, name, value, allowed):
     assert TOKEN not in complaint
 
 
+def test_options_that_only_resemble_the_role_s_own_are_taken(evaluate):
+    others = ["--model-impl=vllm", "--max-num-seqs=8", "--tokenizer_mode=auto", "-O3", "--hf-overrides={}"]
+    assert evaluate(COMPLAINTS, arguments=others) == []
+
+
 @pytest.mark.parametrize(
     ("settings", "complaint"),
     [
+        ({"gpus": "cpu"}, "vllm/vllm-openai:v0.32.0 does not work without a GPU; for cpu set letta_images_vllm"),
+        ({"letta_images_vllm": "agentfleet/vllm-cpu:0.32.0"}, "agentfleet/vllm-cpu:0.32.0 knows no GPU; set it to cpu"),
         ({"gpus": 1, "tensor_parallel": 2}, "letta_stack_vllm_gpus gives 1"),
         ({"gpus": [0], "tensor_parallel": 2}, "letta_stack_vllm_gpus gives 1"),
         ({"offline": True, "hf_token": TOKEN}, "leave one of them out"),
