@@ -27,6 +27,12 @@ class Talking(Stack):
         assert counts, f"vLLM counts no requests of {model}"
         return int(sum(map(float, counts)))
 
+    def make_agent(self, name: str, model: str) -> str:
+        """An agent whose answers end soon: a model of random weights knows no end."""
+        return self.client.agents.create(
+            name=name, model=f"vllm/{model}", memory_blocks=[], include_base_tools=False, max_tokens=32
+        ).id
+
     def answer(self, agent: str) -> str:
         """What an agent says to a message."""
         response = self.client.agents.messages.create(agent, messages=[{"role": "user", "content": "Speak."}])
@@ -44,4 +50,4 @@ def stack() -> Talking:
 @pytest.fixture(scope="session")
 def oak(stack: Talking) -> str:
     """An agent of the model that the scenario deployed, which has to outlive whatever happens to the model."""
-    return stack.client.agents.create(name="oak", model="vllm/oak", memory_blocks=[], include_base_tools=False).id
+    return stack.make_agent("oak", "oak")

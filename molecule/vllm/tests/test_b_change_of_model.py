@@ -22,7 +22,7 @@ def changed(stack, oak):
 @pytest.fixture(scope="module")
 def elm(stack, changed):
     """An agent of the second model."""
-    return stack.client.agents.create(name="elm", model="vllm/elm", memory_blocks=[], include_base_tools=False).id
+    return stack.make_agent("elm", "elm")
 
 
 @pytest.fixture(scope="module")
@@ -55,8 +55,7 @@ def test_the_first_model_is_offered_again_and_its_agent_answers(stack, back, oak
 
 
 def test_a_new_agent_of_the_first_model_can_be_made(stack, back):
-    agent = stack.client.agents.create(name="again", model="vllm/oak", memory_blocks=[], include_base_tools=False)
-    assert stack.answer(agent.id)
+    assert stack.answer(stack.make_agent("again", "oak"))
 
 
 def test_the_second_model_comes_back_too_and_an_agent_follows_a_shorter_context(stack, back, elm, oak):
