@@ -131,7 +131,11 @@ VARIANTS: dict[str, Variant] = {
             "context": [{}, {"letta_stack_vllm_context": 4096}, {"letta_stack_vllm_context": 262144}],
             "gpus": [
                 {},
-                {"letta_stack_vllm_gpus": "cpu", "letta_stack_vllm_cpu_cache": 1},
+                {
+                    "letta_images_vllm": "agentfleet/vllm-cpu:0.32.0",
+                    "letta_stack_vllm_gpus": "cpu",
+                    "letta_stack_vllm_cpu_cache": 1,
+                },
                 {"letta_stack_vllm_gpus": 2, "letta_stack_vllm_gpu_access": "none"},
                 {"letta_stack_vllm_gpus": 2, "letta_stack_vllm_tensor_parallel": 2},
                 {"letta_stack_vllm_gpus": [0, "GPU-5e5e"], "letta_stack_vllm_gpu_access": "cdi"},
