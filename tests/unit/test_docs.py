@@ -25,9 +25,12 @@ def test_links_to_files_lead_to_files(document):
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
 def test_a_test_that_is_named_is_there(document):
-    """As `test_file.py::test_name`, without the folder, where the file's name and the test's say which one it is."""
-    named = re.findall(r"`(test_\w+\.py)::(test_\w+)`", document.read_text(encoding="utf-8"))
-    files = [path for folder in ("tests", "molecule") for path in (ROOT / folder).rglob("test_*.py")]
+    """As `test_file.py::test_name`, without the folder, where the file's name and the test's say which one it is.
+
+    A property of all variants is named as `properties.py::name`.
+    """
+    named = re.findall(r"`(\w+\.py)::(\w+)`", document.read_text(encoding="utf-8"))
+    files = [path for folder in ("tests", "molecule") for path in (ROOT / folder).rglob("*.py")]
     texts = {name: [path.read_text(encoding="utf-8") for path in files if path.name == name] for name, _test in named}
     assert [f"{name}::{test}" for name, test in named if not any(f"def {test}(" in text for text in texts[name])] == []
 

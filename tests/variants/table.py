@@ -48,6 +48,16 @@ _TLS: Settings = {
     "letta_stack_db_tls_certificate": _CERTIFICATE,
     "letta_stack_db_tls_key": f"-----BEGIN PRIVATE KEY-----\n{MARK}\n-----END PRIVATE KEY-----\n",
 }
+_EXTERNAL: list[Settings] = [
+    {
+        "letta_stack_external_db": {"host": "db.example.com", "tls": "verify-full", "ca": _CERTIFICATE},
+        "letta_stack_db_password": f"Database{MARK}1",
+    },
+    {
+        "letta_stack_external_db": {"host": "10.0.0.7", "port": 6432, "user": "agents", "database": "agents_1"},
+        "letta_stack_db_password": f"Database{MARK}1",
+    },
+]
 _PASSWORDS: Settings = {
     "letta_stack_db_password": f"Database{MARK}1",
     "letta_stack_db_superuser_password": f"Superuser{MARK}1",
@@ -90,7 +100,7 @@ _SOURCE: Options = {
         },
         {"letta_stack_source": "/home/developer/letta"},
     ],
-    "database": [{}, {"letta_stack_development_db_port": 15432}],
+    "database": [{}, *_EXTERNAL, _TLS, {"letta_stack_development_db_port": 15432}],
 }
 
 VARIANTS: dict[str, Variant] = {
@@ -235,14 +245,7 @@ def _common(variant: str) -> Options:
         "database": [
             {},
             {"letta_stack_db_port": 15432, "letta_stack_db_listen_address": "::1"},
-            {
-                "letta_stack_external_db": {"host": "db.example.com", "tls": "verify-full", "ca": _CERTIFICATE},
-                "letta_stack_db_password": f"Database{MARK}1",
-            },
-            {
-                "letta_stack_external_db": {"host": "10.0.0.7", "port": 6432, "user": "agents", "database": "agents_1"},
-                "letta_stack_db_password": f"Database{MARK}1",
-            },
+            *_EXTERNAL,
             {**_TLS, "letta_stack_db_port": 5433},
         ],
         "redis": [{}, {"letta_stack_external_redis": {"host": "redis.example.com"}}, {"letta_stack_redis_port": 16379}],
@@ -317,6 +320,6 @@ def published(variant: str, settings: Settings) -> dict[str, set[str]]:
     found: dict[str, set[str]] = {}
     for service, template in VARIANTS[variant].publishes:
         address, port, target = template.format_map(known).rsplit(":", 2)
-        if port not in ("", "0"):
+        if service in services(variant, settings) and port not in ("", "0"):
             found.setdefault(service, set()).add(f"{address}:{port}:{target}")
     return found

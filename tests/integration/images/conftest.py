@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 @pytest.fixture(scope="session")
 def every_image(bring: Callable[..., dict[str, str]], images: dict[str, str]) -> dict[str, str]:
     """References of the images of all variants."""
-    return {**images, **bring("app_server")}
+    return {**images, **bring("app_server", "vllm")}
 
 
 @pytest.fixture(scope="session")

@@ -11,15 +11,58 @@ from typing import TYPE_CHECKING
 import pytest
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
     import docker
 
-USERS = {"server": "10001:10001", "db": "999:999", "redis": "999:999", "nginx": "101:101", "app_server": "10001:10001"}
-STOP_SIGNALS = {"server": None, "db": "SIGINT", "redis": None, "nginx": "SIGQUIT", "app_server": None}
+USERS = {
+    "server": "10001:10001",
+    "db": "999:999",
+    "redis": "999:999",
+    "nginx": "101:101",
+    "app_server": "10001:10001",
+    "vllm": "2000:0",
+}
+STOP_SIGNALS = {"db": "SIGINT", "nginx": "SIGQUIT"}
 HEALTH_CHECKED = {"db", "redis", "app_server"}
-MEGABYTES = {"server": 1200, "db": 300, "redis": 120, "nginx": 120, "app_server": 700}
+MEGABYTES = {"server": 1200, "db": 300, "redis": 120, "nginx": 120, "app_server": 700, "vllm": 2800}
 SERVICES = sorted(USERS)
+# Saving it takes minutes and its size on the disk: what is looked at is the files that a container sees.
+TOO_LARGE_TO_SAVE = {"vllm"}
+
+
+def files_of_layers(engine: docker.DockerClient, reference: str, archive: Path) -> Iterator[tuple[str, int]]:
+    """Give paths and sizes of each layer's files, for a file that a later layer removes is still in the image."""
+    with archive.open("wb") as file:
+        for chunk in engine.images.get(reference).save():
+            file.write(chunk)
+    with tarfile.open(archive) as image:
+        for layer in (member for member in image if member.name.endswith("layer.tar") and member.isfile()):
+            content = image.extractfile(layer)
+            assert content is not None
+            with tarfile.open(fileobj=content) as tree:
+                yield from ((member.name.lstrip("./"), member.size) for member in tree)
+
+
+def files_of_container(engine: docker.DockerClient, reference: str) -> Iterator[tuple[str, int]]:
+    """Give paths and sizes of the files that a container has."""
+    command = ["/", "-xdev", "!", "-type", "d", "-printf", r"%s %P\n"]
+    output = engine.containers.run(
+        reference, command, entrypoint=["find"], user="0:0", remove=True, network_disabled=True
+    )
+    for line in output.decode().splitlines():
+        size, _, path = line.partition(" ")
+        yield path, int(size)
+
+
+def is_of_the_build(path: str, size: int) -> bool:
+    return (
+        path.startswith(("build/", "usr/local/share/ca-certificates/", "root/.cache/", "root/.config/"))
+        or path.endswith(("/ca.crt", "/trusted.crt", "/pip.conf", "/uv.toml"))
+        or "/site-packages/pip/" in path
+        or (path.startswith(("var/lib/apt/lists/", "var/cache/apt/")) and size > 0)
+    )
 
 
 @pytest.mark.parametrize("service", SERVICES)
@@ -32,7 +75,7 @@ def test_stops_and_is_checked_as_its_service_needs(
     engine: docker.DockerClient, every_image: dict[str, str], service: str
 ) -> None:
     config = engine.images.get(every_image[service]).attrs["Config"]
-    assert config.get("StopSignal") == STOP_SIGNALS[service]
+    assert config.get("StopSignal") == STOP_SIGNALS.get(service)
     assert ("Healthcheck" in config and bool(config["Healthcheck"])) == (service in HEALTH_CHECKED)
 
 
@@ -51,33 +94,15 @@ def test_is_small(engine: docker.DockerClient, every_image: dict[str, str], serv
 
 
 @pytest.mark.parametrize("service", SERVICES)
-def test_no_layer_keeps_what_the_build_needed(
+def test_nothing_is_left_of_what_the_build_needed(
     engine: docker.DockerClient, every_image: dict[str, str], service: str, tmp_path: Path
 ) -> None:
-    """Looks into each layer, for a file that a later layer removes is still in the image."""
-    archive = tmp_path / "image.tar"
-    with archive.open("wb") as file:
-        for chunk in engine.images.get(every_image[service]).save():
-            file.write(chunk)
-
-    unwanted = []
-    files = 0
-    with tarfile.open(archive) as image:
-        for layer in (member for member in image if member.name.endswith("layer.tar") and member.isfile()):
-            content = image.extractfile(layer)
-            assert content is not None
-            with tarfile.open(fileobj=content) as tree:
-                for member in tree:
-                    files += 1
-                    path = member.name.lstrip("./")
-                    if (
-                        path.startswith(("build/", "usr/local/share/ca-certificates/", "root/.cache/", "root/.config/"))
-                        or path.endswith(("/ca.crt", "/trusted.crt", "/pip.conf", "/uv.toml"))
-                        or (path.startswith(("var/lib/apt/lists/", "var/cache/apt/")) and member.size > 0)
-                    ):
-                        unwanted.append(path)
-    assert files > 1000
-    assert unwanted == []
+    if service in TOO_LARGE_TO_SAVE:
+        files = list(files_of_container(engine, every_image[service]))
+    else:
+        files = list(files_of_layers(engine, every_image[service], tmp_path / "image.tar"))
+    assert len(files) > 1000
+    assert [path for path, size in files if is_of_the_build(path, size)] == []
 
 
 @pytest.mark.parametrize("service", SERVICES)

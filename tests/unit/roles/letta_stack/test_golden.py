@@ -1,7 +1,7 @@
 # Copyright: agentfleet.letta contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What a reviewer sees: the Compose file of each variant, with its least settings and with all of them."""
+"""What a reviewer sees: the Compose file of each variant, with its least settings and with one value of each option."""
 
 from __future__ import annotations
 

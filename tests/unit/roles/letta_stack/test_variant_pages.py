@@ -59,12 +59,3 @@ def test_every_variant_has_a_page_with_a_picture_and_two_examples(variant):
     assert page.startswith((f"# {variant}\n", f"# The variant {variant}\n"))
     assert "```mermaid\n" in page
     assert {path.name for path in EXAMPLES if path.parent.name == variant} >= {"minimal.yml", "full.yml"}
-
-
-def test_every_test_that_a_page_names_is_there():
-    pages = [page.read_text(encoding="utf-8") for page in (ROOT / "docs" / "variants").glob("*.md")]
-    named = {pair for page in pages for pair in re.findall(r"`(\w+\.py)::(\w+)`", page)}
-    files = [path for folder in ("tests", "molecule") for path in (ROOT / folder).rglob("*.py")]
-    known = {(path.name, name) for path in files for name in re.findall(r"def (\w+)\(", path.read_text("utf-8"))}
-    assert named
-    assert named - known == set()
