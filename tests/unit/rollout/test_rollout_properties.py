@@ -329,8 +329,8 @@ def _serves_in_full(host: Host) -> None:
             assert machine.status in ("running", "exited"), machine
             assert not machine.name.startswith("zz-") or machine.status == "exited"
         for route in service.policy.routes:
-            # A container may still crash by itself after the commit, while what it replaced is removed. An orphan serves
-            # on where a service with another name takes its place and was not reached.
+            # A container may still crash by itself after the commit, while what it replaced is removed. An orphan
+            # serves on where a service with another name takes its place and was not reached.
             others = set(host.project.services) - {service.name}
             there = [m for m in host.machines.values() if m.status == "running" or m.script.crashes_after is not None]
             mine = {name for m in there if m.service not in others for name in (m.service, m.name)}
