@@ -179,14 +179,14 @@ class Stack:
                 *(*arguments, "playbooks/deploy.yml"),
             ],
             cwd=PROJECT,
-            env={**os.environ, "ANSIBLE_CONFIG": str(PROJECT / "ansible.cfg"), "ANSIBLE_NOCOLOR": "1"},
+            env={**os.environ, "ANSIBLE_CONFIG": str(PROJECT / "ansible.cfg")},
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
             check=False,
         )
-        # Ansible folds long lines.
-        return Answer(done.returncode, " ".join(done.stdout.split()))
+        # Ansible folds long lines, and colours them where molecule told it to.
+        return Answer(done.returncode, " ".join(re.sub(r"\x1b\[[0-9;]*m", "", done.stdout).split()))
 
     def healthy(self) -> bool:
         """Whether the server answers through the front door."""

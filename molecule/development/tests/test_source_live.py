@@ -55,11 +55,12 @@ def test_a_change_is_served_without_a_deployment(stack, agent):
 def test_a_broken_change_is_mended_by_the_next_one(stack):
     before = stack.container("letta_server"), stack.inspect("letta_server", "{{.State.StartedAt}}")
     stack.host.shell(f"cp {stack.health_py} /root/health.py; echo 'def broken(:' >>{stack.health_py}")
-    stack.wait_for(lambda: not stack.version(), "the server that cannot start does not answer")
+    logs = f"docker logs {stack.container('letta_server')} 2>&1"
+    stack.wait_for(lambda: "SyntaxError" in stack.host.shell(logs), "the server that cannot start says why")
+    assert not stack.version()
     stack.host.shell(f"cat /root/health.py >{stack.health_py}")
     stack.wait_for(lambda: stack.version() == "0.16.8+live", "the server serves again")
     assert (stack.container("letta_server"), stack.inspect("letta_server", "{{.State.StartedAt}}")) == before
-    assert "SyntaxError" in stack.host.shell(f"docker logs {stack.container('letta_server')} 2>&1")
 
 
 def test_a_second_run_after_a_change_changes_nothing(stack):
