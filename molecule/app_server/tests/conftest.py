@@ -57,7 +57,7 @@ class Connection:
 
     async def wait_until_closed(self) -> int | None:
         """Read until the server closes the connection, and return with which code."""
-        async for _ in self._socket:
+        async for _frame in self._socket:
             pass
         return self._socket.close_code
 

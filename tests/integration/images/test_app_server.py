@@ -68,7 +68,7 @@ def status(box: Box, path: str, *headers: str) -> str:
     options = [option for header in headers for option in ("--header", header)]
     shown = ["--silent", "--output", "/dev/null", "--write-out", "%{http_code}", "--max-time", "5"]
     # A websocket stays open until curl gives up, with 28.
-    _, output = box.run("curl", *shown, *options, f"http://127.0.0.1:4500{path}")
+    _code, output = box.run("curl", *shown, *options, f"http://127.0.0.1:4500{path}")
     return output
 
 

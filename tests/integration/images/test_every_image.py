@@ -52,7 +52,7 @@ def files_of_container(engine: docker.DockerClient, reference: str) -> Iterator[
         reference, command, entrypoint=["find"], user="0:0", remove=True, network_disabled=True
     )
     for line in output.decode().splitlines():
-        size, _, path = line.partition(" ")
+        size, _blank, path = line.partition(" ")
         yield path, int(size)
 
 

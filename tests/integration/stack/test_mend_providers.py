@@ -119,7 +119,7 @@ def mended(bring: Callable[..., dict[str, str]]) -> Iterator[Callable[..., dict[
             *["--env", "POSTGRES_PASSWORD=secret", "--env", "POSTGRES_DB=letta", images["db"]],
         )
         ready = ["docker", "exec", name, "pg_isready", "--host=127.0.0.1", "--dbname=letta", "--username=postgres"]
-        for _ in range(120):
+        for _attempt in range(120):
             if subprocess.run(ready, capture_output=True, check=False).returncode == 0:
                 break
             time.sleep(0.5)

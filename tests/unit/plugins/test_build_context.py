@@ -47,8 +47,8 @@ def context(tmp_path):
     return tmp_path / "context"
 
 
-def sync(source, context, include=INCLUDE):
-    plan = build_context.plan(str(source), str(context), include, EXCLUDED)
+def sync(source, context, include=None):
+    plan = build_context.plan(str(source), str(context), include or INCLUDE, EXCLUDED)
     if plan.changed:
         build_context.apply(plan, str(source), str(context))
     return plan

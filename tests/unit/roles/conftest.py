@@ -13,7 +13,9 @@ import pytest
 from ansible.parsing.dataloader import DataLoader
 from ansible.template import Templar, trust_as_template
 
-import tests.unit.roles.repetition  # noqa: F401  what it does, it does when it is imported
+from tests.unit.roles import repetition
+
+repetition.spare()
 
 ROLES = Path(__file__).resolve().parents[3] / "roles"
 

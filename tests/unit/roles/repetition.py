@@ -46,5 +46,7 @@ def _share_texts() -> None:
         copy._deepcopy_dispatch[unchanging] = copy._deepcopy_atomic  # type: ignore[attr-defined]
 
 
-_compile_once()
-_share_texts()
+def spare() -> None:
+    """From now on renderings repeat less."""
+    _compile_once()
+    _share_texts()

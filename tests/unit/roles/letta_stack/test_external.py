@@ -256,7 +256,7 @@ def answering():
         def serve():
             while True:
                 try:
-                    connection, _ = listener.accept()
+                    connection, _address = listener.accept()
                 except OSError:
                     return
                 with connection:

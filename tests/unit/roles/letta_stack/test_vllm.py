@@ -22,11 +22,11 @@ WITH_NOTHING = {"NCPU": 2, "Runtimes": {"runc": {}}}
 def evaluate(render):
     """Evaluate a template of the role for the variant, on an engine, with settings without their prefix."""
 
-    def function(template, host_info=WITH_RUNTIME, **settings):
+    def function(template, host_info=None, **settings):
         given = {
             "letta_stack_variant": "vllm",
             "letta_stack_vllm_model": "Qwen/Qwen3-8B",
-            "__letta_stack_engine": {"host_info": host_info, "volumes": []},
+            "__letta_stack_engine": {"host_info": host_info or WITH_RUNTIME, "volumes": []},
         }
         for name, value in settings.items():
             given[name if name.startswith(("letta_", "__")) else f"letta_stack_vllm_{name}"] = value
