@@ -96,6 +96,11 @@ build: setup ## Build the collection's tarball into build/
 docs: setup-test ## Write the tables of variables and the modules' pages from their sources
 	@python tests/tools/docs.py
 
+.PHONY: golden
+golden: setup-test ## Write tests/golden and the tables of docs/variants anew, for what is to be rendered from now on
+	@pytest tests/unit/roles/letta_stack/test_golden.py --rewrite-golden --quiet
+	git status --short -- tests/golden docs/variants
+
 .PHONY: format
 format: setup-test ## Format the Python files and put right what ruff can put right by itself
 	@ruff check --fix-only .

@@ -13,6 +13,7 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
+import pytest
 from ansible.utils.collection_loader._collection_finder import _AnsibleCollectionFinder
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -33,5 +34,7 @@ def _install_finder() -> None:
         _AnsibleCollectionFinder(paths=[str(COLLECTIONS)])._install()
 
 
+# What it asserts is shown as what tests assert.
+pytest.register_assert_rewrite("tests.variants.properties")
 _link_checkout()
 _install_finder()

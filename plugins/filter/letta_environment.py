@@ -38,7 +38,7 @@ options:
   known:
     description:
       - The variables that may be set. Each has a C(type) (V(str), V(int), V(float), V(bool), V(url), V(json_list)),
-        and may have C(secret), C(min), C(max) and C(trailing_slash).
+        and may have C(secret), C(min), C(max), C(choices) and C(trailing_slash).
     type: dict
     required: true
   reserved:
@@ -52,6 +52,15 @@ options:
     default: {}
   groups:
     description: Lists of variables of which all or none must be set.
+    type: list
+    elements: list
+    default: []
+  needs:
+    description: Variables that are of no use without one of others, which they name.
+    type: dict
+    default: {}
+  conflicts:
+    description: Lists of variables of which no more than one may be set.
     type: list
     elements: list
     default: []
@@ -81,6 +90,8 @@ def letta_environment(
     reserved: Mapping[str, str] | None = None,
     dead: Mapping[str, str] | None = None,
     groups: Sequence[Sequence[str]] = (),
+    needs: Mapping[str, Sequence[str]] | None = None,
+    conflicts: Sequence[Sequence[str]] = (),
 ) -> dict[str, Any]:
     """Return ``{"public": {...}, "secret": {...}, "errors": [...]}`` for a dictionary of variables.
 
@@ -108,6 +119,13 @@ def letta_environment(
         if missing and len(missing) < len(group):
             present = [name for name in group if name in environment]
             errors.append(f"{', '.join(present)}: of no use without {', '.join(missing)}; set all of them or none")
+    for name, others in (needs or {}).items():
+        if name in environment and public.get(name) != "false" and not any(other in environment for other in others):
+            errors.append(f"{name}: of no use without {' or '.join(others)}")
+    for group in conflicts:
+        present = [name for name in group if name in environment]
+        if len(present) > 1:
+            errors.append(f"{', '.join(present)}: only one of them can be set")
     return {"public": public, "secret": secret, "errors": errors}
 
 
@@ -152,6 +170,8 @@ def _text(value: Any, rule: Mapping[str, Any]) -> tuple[str, str]:
             f"is a secret of fewer than {SHORTEST_SECRET} characters; give the whole key, or, to a server that wants "
             "any, a longer one such as not-needed"
         )
+    if "choices" in rule and text not in rule["choices"]:
+        return "", f"must be one of {', '.join(map(repr, rule['choices']))}"
     if kind == "url":
         return text, _url_complaint(text, rule)
     return text, ""

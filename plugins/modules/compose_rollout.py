@@ -147,7 +147,11 @@ options:
     choices: [always, never, policy]
     default: policy
   remove_orphans:
-    description: Remove containers of services that are no longer in the project.
+    description:
+      - Remove containers of services that are no longer in the project, when the new ones are proven.
+      - One that has what a service has to have alone (its data, a host port, a fixed name or address and the like, as
+        for V(stop_first)) stops when the new container is made and before it starts. It serves again, under its name,
+        if the rollout, or that service, fails. They all stay where a new one is missing.
     type: bool
     default: false
   state:

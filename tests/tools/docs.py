@@ -28,7 +28,7 @@ sys.path.insert(0, str(ROOT))
 
 from tests.bench import plot, tables  # noqa: E402  found by the line above
 
-# A default longer than this is read better where it stands.
+# A default longer than this is read better where it stands, if a reader has that at hand.
 LONGEST_DEFAULT = 60
 
 Options = dict[str, dict[str, Any]]
@@ -62,13 +62,13 @@ def kind(option: dict[str, Any]) -> str:
 
 
 def default(option: dict[str, Any], elsewhere: str) -> str:
-    """The default's cell."""
+    """The default's cell; `elsewhere` says where a long one stands, and is empty where it stands nowhere else."""
     if option.get("required"):
         return "**required**"
     if option.get("default") is None:
         return ""
     text = literal(option["default"])
-    return code(text) if len(text) <= LONGEST_DEFAULT else elsewhere
+    return elsewhere if elsewhere and len(text) > LONGEST_DEFAULT else code(text)
 
 
 def rows(options: Options, elsewhere: str, prefix: str = "") -> list[str]:
@@ -86,7 +86,7 @@ def rows(options: Options, elsewhere: str, prefix: str = "") -> list[str]:
     return lines
 
 
-def table(options: Options, elsewhere: str = "see the source") -> str:
+def table(options: Options, elsewhere: str = "") -> str:
     """A Markdown table of options."""
     head = ["| Name | Type | Default | What it is |", "|---|---|---|---|"]
     return "\n".join(head + rows(options, elsewhere))

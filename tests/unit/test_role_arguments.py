@@ -5,7 +5,10 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -23,6 +26,10 @@ TYPES = {
     "str": str,
 }
 
+# What Ansible reads as expressions without braces.
+CONDITIONS = {"when", "that", "failed_when", "changed_when", "until"}
+EXPRESSION = re.compile(r"\{\{.*?\}\}|\{%.*?%\}", re.DOTALL)
+
 pytestmark = pytest.mark.parametrize("role", ROLES, ids=lambda role: role.name)
 
 
@@ -37,6 +44,25 @@ def options(role: Path) -> dict[str, dict]:
         for name, option in (spec.get("options") or {}).items():
             assert found.setdefault(name, option) == option, f"{name} is described in two ways"
     return found
+
+
+def expressions(role: Path) -> Iterator[str]:
+    """Every expression of the role's tasks, handlers, variables and templates."""
+    for path in sorted(path for part in ("tasks", "handlers", "vars") for path in (role / part).rglob("*.yml")):
+        yield from _expressions(yaml.safe_load(path.read_text(encoding="utf-8")))
+    for path in sorted((role / "templates").rglob("*.j2")):
+        yield from EXPRESSION.findall(path.read_text(encoding="utf-8"))
+
+
+def _expressions(value: Any, condition: bool = False) -> Iterator[str]:
+    if isinstance(value, dict):
+        for key, inner in value.items():
+            yield from _expressions(inner, key in CONDITIONS)
+    elif isinstance(value, list):
+        for inner in value:
+            yield from _expressions(inner, condition)
+    elif isinstance(value, str):
+        yield from [value] if condition else EXPRESSION.findall(value)
 
 
 def test_the_defaults_are_those_that_are_documented(role):
@@ -78,3 +104,15 @@ def test_private_variables_are_marked_as_such(role):
 def test_the_role_is_complete(role):
     needed = ["README.md", "meta/main.yml", "meta/argument_specs.yml", "tasks/main.yml"]
     assert [path for path in needed if not (role / path).is_file()] == []
+
+
+def test_a_switch_is_a_switch_also_as_text(role):
+    """`-e name=false` gives text, which is true. Ansible checks the type of an argument, and does not convert it."""
+    switches = [name for name, option in options(role).items() if option.get("type") == "bool"]
+    wrong = [
+        expression
+        for expression in expressions(role)
+        for name in switches
+        if re.search(rf"\b{name}\b(?!\s*\|\s*bool\b)", expression)
+    ]
+    assert wrong == []

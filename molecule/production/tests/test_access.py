@@ -6,25 +6,9 @@
 
 from __future__ import annotations
 
-import json
-
 import pytest
 import requests
 from letta_client import AuthenticationError, Letta
-
-SCAN = """
-import json, socket, sys
-from concurrent.futures import ThreadPoolExecutor
-
-def answers(port):
-    with socket.socket() as client:
-        client.settimeout(1)
-        return client.connect_ex((sys.argv[1], port)) == 0
-
-ports = range(1, 65536)
-with ThreadPoolExecutor(64) as pool:
-    print(json.dumps([port for port, open in zip(ports, pool.map(answers, ports, chunksize=512)) if open]))
-"""
 
 
 def test_health_is_open(stack):
@@ -43,7 +27,7 @@ def test_a_client_with_a_wrong_password_is_told_so(stack):
 
 
 def test_nothing_but_nginx_listens_outside_of_the_host(stack, neighbour):
-    assert json.loads(neighbour.run("python3", "-c", SCAN, stack.host.address)) == [8283]
+    assert neighbour.finds_open(stack.host) == [8283]
     owner = stack.host.run(
         "docker", "ps", "--filter", "publish=8283", "--format", '{{.Label "com.docker.compose.service"}}'
     )

@@ -6,7 +6,6 @@
 
 from __future__ import annotations
 
-import subprocess
 import time
 
 
@@ -54,6 +53,6 @@ def test_the_agent_is_there_after_the_engine_restarted(stack, agent):
 
 
 def test_the_agent_is_there_after_the_host_rebooted(stack, agent):
-    subprocess.run(["docker", "restart", "--time=60", stack.host.container], check=True, capture_output=True)
+    stack.host.reboot()
     stack.wait_until_healthy()
     assert agent.id in listed(stack)

@@ -9,12 +9,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from . import hook_spec, inline_files, mounted_files
+from . import hook_spec, inline_files, mounted_files, policy_spec
 from .clock import Clock
 from .contents import Contents
 from .errors import Problems
 from .interrupts import Interrupts
 from .lifecycle import Hooks
+from .policy import Overrides, Policy
 from .probe import HostChecker
 from .release import Committed
 from .request import Request
@@ -43,6 +44,7 @@ def extras(project: Project, found: Contents, before: Committed, asked: Request)
     return Extras(
         hooks_before=_hooks(before.services),
         needs_before={name: frozenset(each.get("depends_on") or ()) for name, each in before.services.items()},
+        policies_before=_policies(before.services),
         archives=inline_files.archives(mounted_files.of_project(project), found.values),
         archives_before=inline_files.archives(files_before, before.contents.values),
         final_checks=asked.final_checks,
@@ -58,3 +60,8 @@ def _hooks(services: Mapping[str, Any]) -> dict[str, Hooks]:
         )
         for name, config in services.items()
     }
+
+
+def _policies(services: Mapping[str, Any]) -> dict[str, Policy]:
+    ignored, nothing_asked = Problems(), Overrides()
+    return {name: policy_spec.policy(config, name, nothing_asked, ignored) for name, config in services.items()}

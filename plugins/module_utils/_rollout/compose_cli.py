@@ -26,6 +26,9 @@ Run = Callable[[list[str]], "tuple[int, str, str]"]
 # The oldest that the command lines below were checked against in Compose's own release notes.
 MINIMUM = (2, 24)
 
+# How much a message tells of what a step of a build printed.
+_STEP_LINES = 5
+
 
 class Compose(Protocol):
     """What only Compose can do. All raise ComposeError with its own words."""
@@ -142,7 +145,8 @@ class ComposeCli:
     def _compose(self, project: list[str], *arguments: str) -> str:
         rc, out, err = self.run([*project, *arguments])
         if rc:
-            raise ComposeError(f"`docker compose {arguments[0]}` failed: {_last_words(err or out)}")
+            said = _words_of_a_step(out) if arguments[0] == "build" else ""
+            raise ComposeError(f"`docker compose {arguments[0]}` failed: {_last_words(err or out)}{said}")
         return out
 
 
@@ -151,3 +155,19 @@ def _last_words(output: str) -> str:
     lines = [line.strip() for line in output.splitlines() if line.strip()]
     errors = [line for line in lines if re.match(r"(?i)error|.*\berror\b", line)]
     return (errors or lines or ["no output"])[-1]
+
+
+def _words_of_a_step(output: str) -> str:
+    """Give the last lines that the step of a Dockerfile printed before it failed, on one line, or nothing.
+
+    BuildKit repeats them between two rules, each with the second at which it came; the classic builder ends with them.
+    """
+    lines = output.splitlines()
+    rules = [number for number, line in enumerate(lines) if line.strip() == "------"]
+    starts = [number for number, line in enumerate(lines) if line.lstrip().startswith("---> Running in")]
+    if len(rules) > 1:
+        printed = [re.sub(r"^\d+\.\d+ ", "", line) for line in lines[rules[-2] + 2 : rules[-1]]]
+    else:
+        printed = lines[starts[-1] + 1 :] if starts else []
+    words = " | ".join([line.strip() for line in printed if line.strip()][-_STEP_LINES:])
+    return f"; the step said: {words}" if words else ""

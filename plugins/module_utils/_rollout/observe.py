@@ -6,7 +6,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import posixpath
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,6 +19,11 @@ CONFIG_HASH = "com.docker.compose.config-hash"
 
 _NANOSECONDS = 1e9
 _ENGINE_STOP_TIMEOUT = 10
+
+# Something on this host of which only one container can have, or should have, one: its kind, and which one it is.
+# port: address (empty: all), port, protocol; network_mode, ipc, pid, uts: host, or container; address; mac_address;
+# device: path, or requested (of a driver); volumes_from: whose; volume: name; directory: path; name.
+Thing = tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -75,6 +81,8 @@ class Container:
     addresses: tuple[str, ...] = ()
     # Containers whose namespaces or volumes it uses, by id.
     bound_to: frozenset[str] = frozenset()
+    # What it has while it runs and another one may need alone. Volumes and directories: those that it can write to.
+    holds: frozenset[Thing] = frozenset()
 
     @property
     def running(self) -> bool:
@@ -132,11 +140,53 @@ def container(inspect: Mapping[str, Any]) -> Container:
         addresses=tuple(
             # A network may have IPv6 alone.
             network.get("IPAddress") or network["GlobalIPv6Address"]
-            for network in ((inspect.get("NetworkSettings") or {}).get("Networks") or {}).values()
+            for network in _networks(inspect)
             if network.get("IPAddress") or network.get("GlobalIPv6Address")
         ),
         bound_to=_bound_to(host),
+        holds=frozenset([*_of_host(inspect["HostConfig"]), *_of_networks(inspect), *_written(inspect)]),
     )
+
+
+def _of_host(host: Mapping[str, Any]) -> Iterator[Thing]:
+    for port, bindings in (host.get("PortBindings") or {}).items():
+        for binding in bindings or ():
+            if binding.get("HostPort"):
+                yield "port", binding.get("HostIp") or "", binding["HostPort"], port.partition("/")[2] or "tcp"
+    for key, mode in (("network_mode", "NetworkMode"), ("ipc", "IpcMode"), ("pid", "PidMode"), ("uts", "UTSMode")):
+        kind = str(host.get(mode) or "").partition(":")[0]
+        if kind in ("host", "container"):
+            yield key, kind
+    for device in host.get("Devices") or ():
+        yield "device", device["PathOnHost"]
+    if host.get("DeviceRequests"):
+        yield "device", "requested"
+    for source in host.get("VolumesFrom") or ():
+        yield "volumes_from", str(source).partition(":")[0]
+
+
+def _of_networks(inspect: Mapping[str, Any]) -> Iterator[Thing]:
+    for network in _networks(inspect):
+        # Fixed or not: what it has, nobody else can have.
+        fixed = (network.get("IPAMConfig") or {}).get("LinkLocalIPs") or ()
+        for address in (network.get("IPAddress"), network.get("GlobalIPv6Address"), *fixed):
+            if address:
+                yield "address", address.lower()
+        if network.get("MacAddress"):
+            yield "mac_address", network["MacAddress"].lower()
+
+
+def _written(inspect: Mapping[str, Any]) -> Iterator[Thing]:
+    for mount in inspect.get("Mounts") or ():
+        if mount.get("RW") and mount.get("Type") in ("volume", "bind", "cluster"):
+            if mount.get("Name"):
+                yield "volume", mount["Name"]
+            if mount.get("Source"):
+                yield "directory", posixpath.normpath(mount["Source"])
+
+
+def _networks(inspect: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    return list(((inspect.get("NetworkSettings") or {}).get("Networks") or {}).values())
 
 
 def _bound_to(host: Mapping[str, Any]) -> frozenset[str]:

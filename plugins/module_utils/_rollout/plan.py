@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from . import exclusive
 from .observe import Container
 from .policy import Route
 from .spec import Project, Service
@@ -40,6 +41,8 @@ class ServicePlan:
     image_id: str | None
     restart: tuple[Container, ...] = ()
     inexact: tuple[str, ...] = ()
+    # Of those in `watch` or `restart`, what has another name than the one that its service gives it.
+    misnamed: tuple[Container, ...] = ()
     # Services whose containers are bound to this one's.
     followers: tuple[str, ...] = ()
 
@@ -47,6 +50,11 @@ class ServicePlan:
     def replaces(self) -> bool:
         """Whether new containers take the place of old ones."""
         return bool(self.create and self.retire)
+
+    @property
+    def joins(self) -> bool:
+        """Whether containers of it start that do not run."""
+        return bool(self.create) or any(not container.running for container in self.watch)
 
     @property
     def interrupts(self) -> bool:
@@ -81,6 +89,18 @@ class Plan:
     def at_rest(self) -> bool:
         """Whether there is nothing to do, nor to wait for."""
         return not self.orphans and all(step.action == "none" for step in self.services)
+
+    def in_the_way_of(self, step: ServicePlan) -> tuple[Container, ...]:
+        """Give the orphans that make way for this step, in the order in which they stop.
+
+        They have what its containers have to have alone, or are bound to an orphan that has.
+        """
+        if not step.joins and not step.misnamed:
+            return ()
+        ahead = [orphan for orphan in self.orphans if exclusive.in_common(step.service.claims, orphan)]
+        ids = {orphan.id for orphan in ahead}
+        bound = [each for each in self.orphans if each.running and each not in ahead and each.bound_to & ids]
+        return (*bound, *ahead)
 
     def bound_to(self, service: str) -> tuple[ServicePlan, ...]:
         """Give the steps of services whose old containers go before those of `service`, to which they are bound."""

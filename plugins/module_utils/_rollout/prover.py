@@ -6,7 +6,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from . import duration, evidence, gate
@@ -19,6 +19,7 @@ from .interrupts import Interrupts
 from .lifecycle import Lifecycle
 from .observe import Container
 from .plan import ServicePlan
+from .policy import Policy
 
 # The event stream gives promptness; a look at the containers at least this often gives certainty. Seconds.
 _LOOK = 1.0
@@ -74,10 +75,26 @@ class Prover:
         fails_fast: bool = False,
     ) -> dict[str, evidence.Failure]:
         """As prove, but give the failure of each that did not pass, by id; with `fails_fast`, the first one alone."""
-        trials = {
-            container_id: self._open(step, container_id, stable, at_least, checked)
-            for container_id in dict.fromkeys(ids)
-        }
+        return self._wait_for(
+            {
+                container_id: self._open(step, container_id, stable, at_least, checked)
+                for container_id in dict.fromkeys(ids)
+            },
+            fails_fast,
+        )
+
+    def prove_orphan(self, orphan: Container, policy: Policy) -> None:
+        """Start one that had to stop for a while, and wait until it serves; Halt when it does not.
+
+        `policy` is that of its service, which is no longer in the project.
+        """
+        # As every old one, it has at least the time that its healthcheck says.
+        timeout = max(gate.patience(each, orphan, one_shot=False) for each in (policy, Policy()))
+        trial = self._begin(orphan.id, self.engine.inspect(orphan.id) or orphan, timeout, 0.0)
+        for failure in self._wait_for({orphan.id: trial}, fails_fast=True).values():
+            raise Halt(failure)
+
+    def _wait_for(self, trials: Mapping[str, _Trial], fails_fast: bool) -> dict[str, evidence.Failure]:
         while True:
             waiting, until = False, float("inf")
             now = self.clock.now()
@@ -137,11 +154,20 @@ class Prover:
         container = self.inspect(step, container_id)
         timeout = max(gate.patience(service.policy, container, service.one_shot), at_least)
         checks = list(service.policy.checks) if checked else []
+        return self._begin(container_id, container, timeout, stable, service.one_shot, checks)
+
+    def _begin(
+        self,
+        container_id: str,
+        container: Container,
+        timeout: float,
+        stable: float,
+        one_shot: bool = False,
+        checks: Sequence[Check] = (),
+    ) -> _Trial:
         if container_id in self._proven:
-            return _Trial(self._of_proven(self._proven[container_id], timeout, stable), container, checks)
-        trial = _Trial(
-            gate.open_gate(container, service.one_shot, self.clock.now(), timeout, stable), container, checks
-        )
+            return _Trial(self._of_proven(self._proven[container_id], timeout, stable), container, list(checks))
+        trial = _Trial(gate.open_gate(container, one_shot, self.clock.now(), timeout, stable), container, list(checks))
         if not container.running:
             try:
                 self.lifecycle.start(container)

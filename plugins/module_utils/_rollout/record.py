@@ -58,7 +58,7 @@ class Record:
     @property
     def touched(self) -> bool:
         """Whether there is anything to undo."""
-        containers = (*self.started, *self.stopped, *self.restarted, *self.removed, *self.again)
+        containers = (*self.started, *self.stopped, *self.restarted, *self.renamed, *self.removed, *self.again)
         return bool(self.created or containers or self.upstreams)
 
     def leaves(self, containers: tuple[Container, ...], now: float) -> None:

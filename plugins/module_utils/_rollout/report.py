@@ -12,8 +12,9 @@ import secrets
 from collections.abc import Mapping
 from typing import Any
 
-from . import core_yaml, duration
+from . import core_yaml, duration, exclusive
 from .changes import is_hidden
+from .observe import Container
 from .plan import Plan, ServicePlan, short
 from .release import Timing
 
@@ -33,8 +34,21 @@ def lines(plan: Plan, timings: Mapping[str, Timing] | None = None) -> list[str]:
     `timings`: how long the services took the last time, by name.
     """
     told = [f"{step.service.name}: {_phrase(step, timings or {})}" for step in plan.services if step.action != "none"]
-    told += [f"{container.service}: {container.name} is removed, an orphan" for container in plan.orphans]
+    told += [f"{c.service}: {c.name} is removed, an orphan{_makes_way(plan, c)}" for c in plan.orphans]
     return told
+
+
+def _makes_way(plan: Plan, orphan: Container) -> str:
+    for step in plan.services:
+        name = step.service.name
+        if orphan not in plan.in_the_way_of(step):
+            continue
+        if not orphan.running:
+            return f", and gives its name to {name}"
+        common = "; ".join(exclusive.in_common(step.service.claims, orphan))
+        why = f"the two cannot share {common}" if common else "it is bound to one that makes way"
+        return f", and stops before {name} starts: {why}"
+    return ""
 
 
 def text(plan: Plan, timings: Mapping[str, Timing] | None = None) -> str:

@@ -24,8 +24,10 @@ from .errors import ComposeError, EngineError, Interrupted, ProxyError
 from .evidence import Halt
 from .interrupts import Interrupts
 from .lifecycle import Hooks, Lifecycle
+from .orphans import Orphans
 from .outcome import Outcome, told
 from .plan import Plan, ServicePlan
+from .policy import Policy
 from .prover import Prover
 from .proxy import Router
 from .record import Record
@@ -50,10 +52,11 @@ class Host:
 
 @dataclass(frozen=True)
 class Extras:
-    """What a run needs to know beside the plan, by service: see Lifecycle and Creator."""
+    """What a run needs to know beside the plan, by service: see Lifecycle, Creator and Orphans."""
 
     hooks_before: Mapping[str, Hooks] = field(default_factory=dict)
     needs_before: Mapping[str, frozenset[str]] = field(default_factory=dict)
+    policies_before: Mapping[str, Policy] = field(default_factory=dict)
     archives: Mapping[str, bytes] = field(default_factory=dict)
     archives_before: Mapping[str, bytes] = field(default_factory=dict)
     final_checks: tuple[Check, ...] = ()
@@ -81,7 +84,10 @@ class Rollout:
             redact=self.redact,
             hooks={s.name: Hooks(s.post_start, s.pre_stop) for s in plan.project.services.values()},
             hooks_before=self.extras.hooks_before,
-            policies={s.name: s.policy for s in plan.project.services.values()},
+            policies={
+                **self.extras.policies_before,
+                **{s.name: s.policy for s in plan.project.services.values()},
+            },
         )
         self._creator = Creator(
             plan=plan,
@@ -95,6 +101,7 @@ class Rollout:
         )
         self._routing = Routing(host.router, host.clock)
         self._prover: Prover
+        self._orphans: Orphans
 
     def run(self) -> Outcome:
         """Roll out. Gives the outcome; a failure is in it, not raised."""
@@ -112,6 +119,15 @@ class Rollout:
                 interrupts=self.host.interrupts,
                 redact=self.redact,
                 log_lines=self.extras.log_lines,
+            )
+            self._orphans = Orphans(
+                plan=self.plan,
+                engine=self.host.engine,
+                lifecycle=self._lifecycle,
+                prover=self._prover,
+                interrupts=self.host.interrupts,
+                redact=self.redact,
+                policies_before=self.extras.policies_before,
             )
             failure, paused = self._go_forward()
             if failure is not None and paused:
@@ -160,10 +176,16 @@ class Rollout:
             creator=self._creator,
             prover=self._prover,
             routing=self._routing,
+            orphans=self._orphans,
             records=self._records,
         )
         try:
             updater.carry_out(record)
+            if record.failures:
+                self._let_orphans_back(record, record.failures[0])
+        except Pause as pause:
+            self._let_orphans_back(record, pause.failure)
+            raise
         except Halt as halt:
             action = record.step.service.policy.failure_action
             if action == "rollback" or record.step.service.one_shot or slots.are_independent(record.step):
@@ -184,6 +206,7 @@ class Rollout:
                 if each is not record:
                     name, cause = each.step.service.name, record.step.service.name
                     each.notes.append(f"{name} stays as it was: it is undone together with {cause}, which failed")
+            self._let_orphans_back(record, halt.failure)
             if action == "pause":
                 raise Pause(halt.failure) from halt
             record.failures.append(halt.failure)
@@ -232,9 +255,11 @@ class Rollout:
     def _remove_replaced(self) -> tuple[str, ...]:
         problems = []
         kept = {container.id for record in self._records.values() for container in record.kept}
-        for orphan in self.plan.orphans:
+        # Where something new is missing the orphans still have work to do, and one that serves may need the others.
+        orphans_go = not self._orphans.came_back and not any(record.failed for record in self._records.values())
+        for orphan in self.plan.orphans if orphans_go else ():
             try:
-                if orphan.running:
+                if orphan.running and orphan not in self._orphans.stopped:
                     self._lifecycle.stop(orphan)
             except (EngineError, Halt) as error:
                 problems.append(f"{orphan.name} could not be stopped: {error}; the next run tries again")
@@ -257,16 +282,29 @@ class Rollout:
         self.host.interrupts.ignore()
         self._lifecycle.forgiving = True
         touched = [record for record in self._records.values() if record.touched]
-        acted = bool(touched)
+        acted = bool(touched or self._orphans.away)
         last = self._at_work
         if last is not None and last not in touched:
             # Compose may have made containers and failed to say so.
             touched = [r for r in self._records.values() if r.touched or r is last]
         problems = self._way_back().undo_all(touched, last)
+        problems += self._orphans.come_back(every=True)[1]
         resources.remove(new, self.host.engine)
         serving = self._serving_of(failure, problems)
         outcome = "dirty" if problems or self._lifecycle.problems else "rolled_back"
         return self._ended(outcome, began, failure, serving, tuple(problems), acted)
+
+    def _let_orphans_back(self, record: Record, failure: evidence.Failure) -> None:
+        """Let the orphans serve again in whose place nothing is now, for a run that goes on or stands still.
+
+        Where one does not come back the whole run is a failure, and everything goes back.
+        """
+        back, problems = self._orphans.come_back()
+        if problems:
+            raise Halt(failure)
+        for orphan in back:
+            serves = "serves again" if orphan.running else "has its name again"
+            record.notes.append(f"{orphan.name}, an orphan, {serves}: what it made way for failed")
 
     def _way_back(self) -> WayBack:
         return WayBack(

@@ -44,10 +44,12 @@ def long_running(
     current.sort(key=lambda container: (not container.serving, not container.running, container.number))
     wanted, surplus = current[: service.replicas], current[service.replicas :]
     create = service.replicas - len(wanted)
-    drifted = [container for container in wanted if container.restart_policy != service.restart_policy]
-    watch = tuple(container for container in wanted if not container.serving or container in drifted)
-    keep = tuple(container for container in wanted if container not in watch)
     retire = (*stale, *surplus)
+    drifted = [container for container in wanted if container.restart_policy != service.restart_policy]
+    # As long as there are others, one of them has the name.
+    misnamed = tuple(c for c in wanted if not retire and service.container_name not in ("", c.name))
+    watch = tuple(c for c in wanted if not c.serving or c in drifted or c in misnamed)
+    keep = tuple(container for container in wanted if container not in watch)
     restarts = _renewed_dependencies(service, steps)
     restart: tuple[Container, ...] = ()
     reasons: list[str] = []
@@ -60,7 +62,7 @@ def long_running(
     elif create or surplus:
         action = "scale"
         reasons.append(f"{len(present)} -> {service.replicas} containers")
-    elif drifted or any(not container.running for container in watch):
+    elif drifted or misnamed or any(not container.running for container in watch):
         action = "repair"
     elif restarts and wanted:
         action = "restart"
@@ -77,6 +79,7 @@ def long_running(
         f"{container.name} has restart policy {container.restart_policy[0]} instead of {service.restart_policy[0]}"
         for container in drifted
     )
+    reasons.extend(f"{container.name} is not called {service.container_name}" for container in misnamed)
     reasons.extend(
         f"{container.name} is {container.health if container.running else container.status}"
         for container in watch
@@ -94,6 +97,7 @@ def long_running(
         image_id=image_id,
         restart=restart,
         inexact=facts.changed_files.get(service.name, ()) if stale else (),
+        misnamed=misnamed,
         followers=tuple(other.name for other in project.services.values() if service.name in other.bound_to),
     )
     strategy.refuse_unsafe(step, project)

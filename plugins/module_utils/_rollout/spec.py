@@ -18,7 +18,7 @@ from typing import Any
 from . import core_yaml, policy_spec, route_spec, shape
 from .dependency_order import all_needed, dependency_order
 from .errors import Problems, SpecError
-from .exclusive import bound_to, exclusive
+from .exclusive import Claim, bound_to, claims
 from .hook_spec import hooks
 from .policy import Hook, Overrides, Policy
 
@@ -32,7 +32,7 @@ _NOTHING_ASKED = Overrides()
 
 @dataclass(frozen=True)
 class Service:
-    """One service. `exclusive` lists why two containers of it cannot run side by side (empty: they can)."""
+    """One service. `claims` is what each of its containers has to have alone."""
 
     name: str
     image: str
@@ -40,7 +40,7 @@ class Service:
     depends_on: Mapping[str, str]
     one_shot: bool
     policy: Policy
-    exclusive: tuple[str, ...]
+    claims: tuple[Claim, ...] = field(compare=False)
     pull_policy: str
     restart_policy: tuple[str, int]
     # Services whose replacement restarts this one's containers (depends_on.restart).
@@ -51,6 +51,11 @@ class Service:
     post_start: tuple[Hook, ...]
     pre_stop: tuple[Hook, ...]
     config: Mapping[str, Any] = field(compare=False, repr=False)
+
+    @property
+    def exclusive(self) -> tuple[str, ...]:
+        """Why two containers of it cannot run side by side; empty: they can."""
+        return tuple(dict.fromkeys(claim.reason for claim in self.claims))
 
 
 @dataclass(frozen=True)
@@ -96,8 +101,7 @@ def parse(text: str, overrides: Overrides = _NOTHING_ASKED) -> Project:
         if how.get("condition") == COMPLETED
     }
     services = {
-        name: _service(data["name"], name, config, name in one_shots, overrides, problems)
-        for name, config in raw.items()
+        name: _service(data, name, config, name in one_shots, overrides, problems) for name, config in raw.items()
     }
     route_spec.check_together({name: service.policy.routes for name, service in services.items()}, raw, problems)
     for service in services.values():
@@ -127,18 +131,23 @@ def _depends_on(config: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
 
 
 def _service(
-    project: str, name: str, config: dict[str, Any], one_shot: bool, overrides: Overrides, problems: Problems
+    project: Mapping[str, Any],
+    name: str,
+    config: dict[str, Any],
+    one_shot: bool,
+    overrides: Overrides,
+    problems: Problems,
 ) -> Service:
     where = f"services.{name}"
     policy = policy_spec.policy(config, where, overrides, problems)
     service = Service(
         name=name,
-        image=config.get("image") or f"{project}-{name}",
+        image=config.get("image") or f"{project['name']}-{name}",
         replicas=_replicas(config),
         depends_on={other: how.get("condition") or "service_started" for other, how in _depends_on(config).items()},
         one_shot=one_shot,
         policy=policy,
-        exclusive=exclusive(config, policy.shared),
+        claims=claims(config, policy.shared, project),
         pull_policy=config.get("pull_policy") or "missing",
         restart_policy=_restart_policy(config, where, problems),
         restarts_with=frozenset(other for other, how in _depends_on(config).items() if how.get("restart")),

@@ -29,8 +29,7 @@ def order_of(
         _refuse_without_a_record(step, facts)
         return "recreate", (f"the old one is removed first: bound to {', '.join(made_again)}",)
     # A right one that does not run joins as a new one does: a run that was killed left it beside the old one.
-    joining = step.create or any(not container.running for container in step.watch)
-    if not (joining and step.retire):
+    if not (step.joins and step.retire):
         return "start_first", ()
     if policy.order == "start_first" and exclusive:
         raise PlanError(

@@ -17,6 +17,7 @@ from .evidence import Failure, Halt
 from .interrupts import Interrupts
 from .lifecycle import Lifecycle
 from .observe import Container
+from .orphans import Orphans
 from .plan import Plan, ServicePlan
 from .prover import Prover
 from .record import Record
@@ -42,6 +43,7 @@ class Updater:
     creator: Creator
     prover: Prover
     routing: Routing
+    orphans: Orphans
     records: Mapping[str, Record]
 
     def carry_out(self, record: Record) -> None:
@@ -56,6 +58,8 @@ class Updater:
         if step.order == "stop_first" and step.service.exclusive and (step.watch or not step.create):
             # A right one that was left beside an old one may start only when that is gone.
             self._leave(record, step.retire)
+        if step.misnamed:
+            self._name(record)
         if step.watch:
             self._repair(record)
         if step.restart:
@@ -77,10 +81,20 @@ class Updater:
         for container in record.step.watch:
             self.prover.prove(record.step, [container.id], 0.0)
         if record.step.create:
-            self.prover.prove(record.step, self._create(record, record.step.create), 0.0)
+            new = self._create(record, record.step.create)
+            self.orphans.make_way(record.step)
+            self.prover.prove(record.step, new, 0.0)
+
+    def _name(self, record: Record) -> None:
+        """Give those their name that a run which went no further had put aside, when their service was an orphan."""
+        self.orphans.give_name(record.step)
+        for container in record.step.misnamed:
+            record.renamed.append(container)
+            self.engine.rename(container.id, record.step.service.container_name)
 
     def _repair(self, record: Record) -> None:
         step = record.step
+        self.orphans.make_way(step)
         for container in step.watch:
             if not container.running:
                 record.started.append(container)
@@ -109,7 +123,9 @@ class Updater:
             self.engine.remove(container.id)
         self.routing.close(record)
         if record.step.create:
-            self._prove(record, self._create(record, record.step.create), record.step.service.policy.stable)
+            new = self._create(record, record.step.create)
+            self.orphans.make_way(record.step)
+            self._prove(record, new, record.step.service.policy.stable)
 
     def _replace(self, record: Record) -> None:
         step, policy = record.step, record.step.service.policy
@@ -146,6 +162,8 @@ class Updater:
             # Created before, started after: the time between is when nobody serves. No new one may meet an old one
             # where they would share what only one can have.
             self._leave(record, step.retire if step.service.exclusive else batch.leaving)
+        if new:
+            self.orphans.make_way(step)
         failures = self._judge(record, new, policy.stable, checked=True)
         if failures:
             self._give_slots_back(record, batch, failures)
@@ -222,6 +240,7 @@ class Updater:
 
     def _create(self, record: Record, count: int) -> list[str]:
         self.interrupts.check()
+        self.orphans.give_name(record.step)
         owners: Iterable[Record] = (
             self.records[name] for name in sorted(record.step.service.bound_to) if name in self.records
         )

@@ -95,9 +95,9 @@ class Run:
 
     process: subprocess.Popen[str]
 
-    def finish(self) -> Result:
-        """Wait for its end."""
-        output, errors = self.process.communicate(timeout=2 * PATIENCE)
+    def finish(self, patience: float = 2 * PATIENCE) -> Result:
+        """Wait for its end, for so many seconds."""
+        output, errors = self.process.communicate(timeout=patience)
         if not output.lstrip().startswith("{"):
             raise AssertionError(f"the module gave no result:\n{output}\n{errors}")
         return Result(json.loads(output), output + errors)

@@ -9,7 +9,7 @@ import pytest
 import yaml
 
 from .debian import IMAGE
-from .project import Project, becomes_healthy, first, service
+from .project import Event, Project, becomes_healthy, first, service
 
 COMMENTED = f"""\
 # The shop. Ask before you change the port.
@@ -199,6 +199,41 @@ def test_orphans_stay_with_a_warning_and_go_when_asked(project: Project):
 
     assert goes["changed"] is True
     assert project.names() == [f"{project.name}-web-1"]
+
+
+def test_an_orphan_makes_way_for_the_service_that_takes_over_its_port_its_data_and_its_name(
+    project: Project, free_port: int
+):
+    def write(name: str, script: str) -> None:
+        owner = service(script, container_name=named, ports=[f"127.0.0.1:{free_port}:80"], volumes=["data:/data"])
+        project.write({name: owner}, volumes={"data": {}})
+
+    def lives(events: list[Event]) -> list[tuple[str, str]]:
+        return [(e.action, e.service) for e in events if e.action in ("create", "die", "start", "destroy")]
+
+    named = f"{project.name}-store"
+    write("db", "echo precious > /data/file; sleep 1000")
+    project.deploy()
+    (db,) = project.containers("db")
+
+    write("postgres", "cat /data/file; exit 7")
+    with project.events() as events:
+        failed = project.roll_out(remove_orphans=True, stable=1)
+    assert failed["outcome"] == "rolled_back"
+    assert failed["failure"]["logs"] == ["precious"]
+    assert (list(project.ids()), project.names()) == ([db.id], [named])
+    assert project.all_ids() == {db.id}
+    way, back = [("die", "db"), ("start", "postgres")], [("die", "postgres"), ("destroy", "postgres"), ("start", "db")]
+    assert lives(events) == [("create", "postgres"), *way, *back]
+
+    write("postgres", "grep precious /data/file && sleep 1000")
+    with project.events() as events:
+        deployed = project.deploy(remove_orphans=True, stable=1)
+    shared = f"fixed name {named}; host port {free_port}; read-write mount /data"
+    assert f"stops before postgres starts: the two cannot share {shared}" in deployed["plan"][-1]
+    assert lives(events) == [("create", "postgres"), *way, ("destroy", "db")]
+    assert [(each.name, each.status) for each in project.containers()] == [(named, "running")]
+    assert project.roll_out(remove_orphans=True)["changed"] is False
 
 
 def test_a_container_somebody_stopped_is_started_again(project: Project):

@@ -43,6 +43,9 @@ def test_compose_says_of_the_recorded_files_what_was_recorded(project: Project):
     recorded = spec.parse((FRONT / "2.40.3.config").read_text("utf-8"))
 
     assert said.services == recorded.services
+    # Their things have the project's directory in them.
+    for name, each in said.services.items():
+        assert each.exclusive == recorded.services[name].exclusive
     assert (said.networks, said.volumes) == (recorded.networks, recorded.volumes)
     assert said.secret_files == (str(project.directory / "files" / "k$y"),)
 

@@ -21,6 +21,12 @@ if TYPE_CHECKING:
 
 
 @pytest.fixture(scope="session")
+def every_image(bring: Callable[..., dict[str, str]], images: dict[str, str]) -> dict[str, str]:
+    """References of the images of all variants."""
+    return {**images, **bring("app_server", "vllm")}
+
+
+@pytest.fixture(scope="session")
 def engine() -> docker.DockerClient:
     """The engine of this machine."""
     return docker.from_env(timeout=120)

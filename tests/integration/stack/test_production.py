@@ -322,6 +322,52 @@ def test_an_answer_streams_while_it_is_made(stack, agent):
     assert arrivals[-1] - arrivals[0] > 1.5
 
 
+def test_an_agent_follows_its_provider_to_another_place_and_back(stack, agent):
+    def endpoint() -> str:
+        return stack.client.agents.retrieve(agent).llm_config.model_endpoint
+
+    def answers() -> bool:
+        body = {"messages": [{"role": "user", "content": "hello"}]}
+        url = f"{stack.url}/v1/agents/{agent}/messages"
+        return requests.post(url, json=body, headers=stack.headers, timeout=120).status_code == 200
+
+    environment = stack.settings["letta_stack_environment"]
+    network, name = f"{stack.project}_egress", f"{stack.project}-llm"
+    stack.docker("network", "disconnect", network, name)
+    stack.docker("network", "connect", "--alias", "moved", network, name)
+    moved = stack.deploy(letta_stack_environment={**environment, "VLLM_API_BASE": "http://moved:8000"})
+    assert moved.rc == 0, moved.output
+    assert endpoint() == "http://moved:8000/v1"
+    assert answers()
+
+    # Without a provider Letta takes its row and its models away.
+    without = stack.deploy(
+        letta_stack_environment={key: value for key, value in environment.items() if key != "VLLM_API_BASE"}
+    )
+    assert without.rc == 0, without.output
+    assert "vllm/tiny" not in [model.handle for model in stack.client.models.list()]
+
+    stack.docker("network", "disconnect", network, name)
+    stack.docker("network", "connect", "--alias", "llm", network, name)
+    back = stack.deploy()
+    assert back.rc == 0, back.output
+    assert endpoint() == "http://llm:8000/v1"
+    assert "vllm/tiny" in [model.handle for model in stack.client.models.list()]
+    assert answers()
+
+
+def test_a_rollout_that_is_taken_back_leaves_agents_with_the_provider_of_before(stack, agent):
+    environment = {**stack.settings["letta_stack_environment"], "VLLM_API_BASE": "http://nowhere:8000"}
+    # Enough to mend Letta's rows before it starts, and not enough to start it.
+    failed = stack.deploy(letta_stack_environment=environment, letta_stack_limits={"letta_server": {"memory": "160m"}})
+    assert failed.rc != 0
+    assert "letta_server: " in failed.output.rpartition("Say why the rollout failed")[2], failed.output
+    assert re.search(r"Mend Letta's rows of vLLM in its container.*\nchanged: ", failed.output), failed.output
+    assert stack.client.agents.retrieve(agent).llm_config.model_endpoint == "http://llm:8000/v1"
+    assert "vllm/tiny" in [model.handle for model in stack.client.models.list()]
+    assert stack.deploy("--check").changed == 0
+
+
 def test_the_code_of_tools_inherits_no_secret(stack, agent):
     source = '''
 def look() -> str:

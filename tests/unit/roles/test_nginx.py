@@ -46,9 +46,27 @@ def test_every_time_follows_the_longest_answer(render):
     assert "worker_shutdown_timeout 930s;" in text
 
 
+def test_idle_connections_are_kept_for_a_shorter_time_than_the_server_keeps_them(render):
+    assert "keepalive_timeout 60s;" in configuration(render)
+    assert "keepalive_timeout 4s;" in configuration(render, nginx_upstream_keepalive=4)
+
+
+def test_another_server_has_an_upstream_of_its_own(render):
+    text = configuration(render, nginx_upstream_name="app_server")
+    assert "include upstreams/app_server.conf;" in text
+    assert "proxy_pass http://app_server;" in text
+    assert "letta;" not in text
+
+
 def test_old_workers_serve_as_long_as_a_rollout_waits_for_them(render):
     assert "worker_shutdown_timeout 1230s;" in configuration(render, nginx_drain_timeout=1200)
     assert "worker_shutdown_timeout 630s;" in configuration(render, nginx_drain_timeout=0)
+
+
+def test_who_stays_connected_keeps_no_worker_from_ending_where_that_is_asked_for(render):
+    text = configuration(render, nginx_shutdown_timeout=10)
+    assert "worker_shutdown_timeout 10s;" in text
+    assert "proxy_read_timeout 620s;" in text
 
 
 def test_a_rollout_switches_this_nginx_without_a_complaint(render):
@@ -104,6 +122,10 @@ def test_the_defaults_and_other_sound_settings_are_fine(render):
         ("nginx_trusted_proxies", ["10.0.0.1; deny all"], "IP address or a network"),
         ("nginx_worker_processes", 0, "must be 1 or more"),
         ("nginx_drain_timeout", -1, "must be 0 or more"),
+        ("nginx_shutdown_timeout", -1, "must be 0 or more"),
+        ("nginx_upstream_keepalive", 0, "must be 1 or more"),
+        ("nginx_upstream_name", "letta; server evil", "letters, digits"),
+        ("nginx_upstream_server", "letta_server", "name:port"),
     ],
 )
 def test_a_bad_setting_is_one_clear_complaint(render, name, value, allowed):

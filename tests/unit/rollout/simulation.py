@@ -19,6 +19,7 @@ from typing import Any
 
 from ansible_collections.agentfleet.letta.plugins.module_utils._rollout import (
     core_yaml,
+    exclusive,
     lifecycle,
     observe,
     outcome,
@@ -84,6 +85,7 @@ class Machine:
     restart_policy: tuple[str, int]
     # The containers that this one is bound to, by id.
     bound_to: frozenset[str] = frozenset()
+    holds: frozenset[observe.Thing] = frozenset()
     unpacked: bytes = b""
     hooks_run: list[str] = field(default_factory=list)
     status: str = "created"
@@ -159,6 +161,7 @@ class Machine:
             anonymous_volumes=(),
             environment=(),
             bound_to=self.bound_to,
+            holds=self.holds,
         )
 
 
@@ -339,6 +342,11 @@ class Host:
                 raise EngineError("start a container: cannot join network of a non running container")
             if machine.bound_to - set(self.machines):
                 raise EngineError("start a container: No such container")
+            others = (other for other in self.machines.values() if other.status == "running" and other is not machine)
+            # Of what is on its disks the engine knows nothing: two may write to one directory.
+            taken = [thing for other in others for thing in other.holds if thing[0] in ("port", "address")]
+            if any(exclusive.collide(thing, other) for thing in machine.holds for other in taken):
+                raise EngineError("start a container: it is already allocated")
             if machine.status != "running":
                 machine.start(self.time)
             self.done.append(f"start {machine.name}")
@@ -420,18 +428,18 @@ class Host:
                 have = len(self.of(name))
                 assert have <= wanted, f"Compose would remove {have - wanted} of {name}"
                 for _new in range(wanted - have):
-                    self._make(project.services[name], hashes)
+                    self._make(project.services[name], hashes, project.config)
 
     # How it works.
 
-    def _make(self, service: spec.Service, hashes: Mapping[str, str]) -> None:
+    def _make(self, service: spec.Service, hashes: Mapping[str, str], project: Mapping[str, Any]) -> None:
         self.born += 1
         number = max((machine.number for machine in self.of(service.name)), default=0) + 1
         scripts = self.scripts.get(service.name) or [GOOD_ONE_SHOT if service.one_shot else GOOD]
         made = self.made.get(service.name, 0)
         self.made[service.name] = made + 1
         machine = Machine(
-            id=f"{self.born:064x}",
+            id=identity(self.born),
             name=service.container_name or f"shop-{service.name}-{number}",
             service=service.name,
             number=number,
@@ -442,6 +450,11 @@ class Host:
             healthcheck="healthcheck" in service.config,
             restart_policy=service.restart_policy,
             bound_to=frozenset(min(self.of(owner), key=lambda m: m.name).id for owner in service.bound_to),
+            holds=frozenset(
+                claim.thing
+                for claim in exclusive.claims(service.config, frozenset(), project)
+                if claim.thing[0] != "name"
+            ),
         )
         if machine.name in {other.name for other in self.machines.values()}:
             raise ComposeError(f"the container name {machine.name} is already in use")
@@ -488,6 +501,11 @@ class Host:
             raise error(f"{what}: timed out")
 
 
+def identity(number: int) -> str:
+    """The id of the container that was made as this one; ids differ in their first digits."""
+    return f"{number:x}".zfill(12).ljust(64, "0")
+
+
 def _hash(config: Mapping[str, Any]) -> str:
     """What Compose hashes: the configuration without what says how many there are and how they are replaced."""
     kept = {key: value for key, value in config.items() if key not in ("x-rollout", "deploy", "scale", "depends_on")}
@@ -528,7 +546,8 @@ def carry_out(host: Host, made: plan.Plan, extras: rollout.Extras = _NO_EXTRAS) 
     if host.before:
         hooks = {s.name: lifecycle.Hooks(s.post_start, s.pre_stop) for s in host.before.project.services.values()}
         needs = {s.name: frozenset(s.depends_on) for s in host.before.project.services.values()}
-        extras = replace(extras, hooks_before=hooks, needs_before=needs)
+        policies = {s.name: s.policy for s in host.before.project.services.values()}
+        extras = replace(extras, hooks_before=hooks, needs_before=needs, policies_before=policies)
     return rollout.Rollout(
         plan=made,
         host=rollout.Host(

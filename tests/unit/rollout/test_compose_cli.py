@@ -140,6 +140,45 @@ def test_a_failure_carries_compose_s_own_last_words(err: str, words: str) -> Non
     assert str(failure.value).startswith(f"`docker compose config` failed: {words}")
 
 
+CLASSIC = """Sending build context to Docker daemon     444B
+Step 1/2 : FROM web:1
+ ---> 8739846e9c3f
+Step 2/2 : RUN python -m compileall -q /app
+ ---> Running in c5c9b788398d
+*** Error compiling '/app/health.py'...
+  File "/app/health.py", line 3
+SyntaxError: '(' was never closed
+"""
+BUILDKIT = """#5 [web 2/2] RUN python -m compileall -q /app
+#5 0.230 *** Error compiling '/app/health.py'...
+#5 0.234   File "/app/health.py", line 3
+#5 0.234 SyntaxError: '(' was never closed
+#5 ERROR: executor failed running [/bin/sh -c python -m compileall -q /app]: exit code: 1
+------
+ > [web 2/2] RUN python -m compileall -q /app:
+0.230 *** Error compiling '/app/health.py'...
+0.234   File "/app/health.py", line 3
+0.234 SyntaxError: '(' was never closed
+------
+"""
+
+
+@pytest.mark.parametrize("out", [CLASSIC, BUILDKIT], ids=["classic", "buildkit"])
+def test_a_failed_build_tells_what_its_step_said(out: str) -> None:
+    with pytest.raises(ComposeError) as failure:
+        compose(Recorder(rc=1, out=out, err="failed to solve: exit code: 1\n")).build("web")
+    assert str(failure.value) == (
+        "`docker compose build` failed: failed to solve: exit code: 1; the step said: *** Error compiling"
+        " '/app/health.py'... | File \"/app/health.py\", line 3 | SyntaxError: '(' was never closed"
+    )
+
+
+def test_a_build_that_fails_before_a_step_says_nothing_of_one() -> None:
+    with pytest.raises(ComposeError) as failure:
+        compose(Recorder(rc=1, out="#0 building\n", err="failed to read dockerfile\n")).build("web")
+    assert str(failure.value) == "`docker compose build` failed: failed to read dockerfile"
+
+
 @pytest.mark.parametrize(
     ("said", "version"),
     [("2.40.3", (2, 40, 3)), ("v2.26.1-4\n", (2, 26, 1)), ("5.0", (5, 0, 0)), ("2.24.0", (2, 24, 0))],

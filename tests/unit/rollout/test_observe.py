@@ -73,6 +73,35 @@ def test_a_crash_loop_shows_its_count_and_last_exit_code() -> None:
     assert seen.exit_code == 7
 
 
+def test_the_host_ports_that_are_fixed_are_read() -> None:
+    answer = samples.inspected("healthy")
+    answer["HostConfig"]["PortBindings"] = {
+        "80/tcp": [{"HostIp": "127.0.0.1", "HostPort": "8283"}, {"HostIp": "", "HostPort": ""}],
+        "53/udp": [{"HostIp": "", "HostPort": "53"}],
+        "443/tcp": None,
+    }
+    assert observe.container(answer).holds == {("port", "127.0.0.1", "8283", "tcp"), ("port", "", "53", "udp")}
+
+
+def test_the_host_s_network_and_gpus_are_things_that_it_has() -> None:
+    answer = samples.inspected("healthy")
+    answer["HostConfig"].update(NetworkMode="host", IpcMode="private", PidMode="", DeviceRequests=[{"Count": -1}])
+    assert observe.container(answer).holds == {("network_mode", "host"), ("device", "requested")}
+    answer["HostConfig"].update(NetworkMode="container:abc", DeviceRequests=None, VolumesFrom=["the-db:rw"])
+    assert observe.container(answer).holds == {("network_mode", "container"), ("volumes_from", "the-db")}
+
+
+def test_link_local_addresses_are_had_too() -> None:
+    answer = samples.inspected("healthy")
+    network = {
+        "IPAMConfig": {"LinkLocalIPs": ["169.254.1.1"]},
+        "IPAddress": "172.18.0.3",
+        "GlobalIPv6Address": "FD00::3",
+    }
+    answer["NetworkSettings"] = {"Networks": {"back": network}}
+    assert observe.container(answer).holds == {("address", each) for each in ("169.254.1.1", "172.18.0.3", "fd00::3")}
+
+
 def test_only_anonymous_volumes_are_called_so() -> None:
     seen = samples.container("anonymous")
     assert {mount["Destination"] for mount in samples.inspected("anonymous")["Mounts"]} == {"/data", "/named"}

@@ -78,6 +78,28 @@ def test_a_restart_of_the_only_container_says_that_it_is_down() -> None:
     )
 
 
+def test_an_orphan_that_makes_way_is_told_of_with_the_port() -> None:
+    port = {"target": 80, "published": "8283", "host_ip": "127.0.0.1", "protocol": "tcp"}
+    orphan = running("gone", holds=frozenset({("port", "0.0.0.0", "8283", "tcp")}))
+    planned = made(samples.project(web={"ports": [port]}), orphan, remove_orphans=True)
+    assert report.lines(planned)[-1] == (
+        "gone: shop-gone-1 is removed, an orphan, and stops before web starts: the two cannot share host port 8283"
+    )
+
+
+def test_an_orphan_that_makes_way_otherwise_is_told_of_with_the_reason() -> None:
+    project = samples.project(web={"container_name": "the-web", **DATA})
+    db = running("db", name="the-web", holds=frozenset({("volume", "shop_data")}))
+    side = running("side", bound_to=frozenset({db.id}))
+    stopped = running("gone", name="the-web", status="exited")
+    shared = "fixed name the-web; read-write mount /data"
+    assert report.lines(made(project, db, side, stopped, remove_orphans=True))[1:] == [
+        f"db: the-web is removed, an orphan, and stops before web starts: the two cannot share {shared}",
+        "side: shop-side-1 is removed, an orphan, and stops before web starts: it is bound to one that makes way",
+        "gone: the-web is removed, an orphan, and gives its name to web",
+    ]
+
+
 def test_a_one_shot_and_an_orphan_are_told_in_the_order_in_which_they_come() -> None:
     planned = made(migrated(), running(), running("gone"), remove_orphans=True)
     assert report.lines(planned) == [

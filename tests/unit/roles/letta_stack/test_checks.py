@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import pytest
 
+from tests.variants import table
+
 COMPLAINTS = "{{ __letta_stack_complaints }}"
 
 
@@ -17,11 +19,12 @@ def test_the_defaults_are_fine(render):
 @pytest.mark.parametrize(
     ("name", "value", "allowed"),
     [
-        ("letta_stack_variant", "staging", "must be one of production"),
+        ("letta_stack_variant", "staging", "must be one of "),
         ("letta_stack_project", "My Letta", "lower-case letters"),
         ("letta_stack_directory", "opt/letta", "absolute path"),
         ("letta_stack_directory", "/", "not / itself"),
         ("letta_stack_directory", "/opt/my letta", "without spaces"),
+        ("letta_stack_directory", "/opt/$letta", "colons or $"),
         ("letta_stack_listen_address", "localhost", "must be an IP address"),
         ("letta_stack_port", 0, "between 1 and 65535"),
         ("letta_stack_port", 70000, "between 1 and 65535"),
@@ -66,3 +69,54 @@ def test_an_image_has_a_version(render, reference, complaint):
 def test_a_reference_with_a_version_is_fine(render, reference):
     images = {"server": reference, "db": reference, "redis": reference, "nginx": reference}
     assert render("letta_stack", COMPLAINTS, letta_stack_images=images) == []
+
+
+@pytest.mark.parametrize(
+    ("settings", "clash"),
+    [
+        ({"letta_stack_db_port": 8283}, "letta_stack_db_port and letta_stack_port are both 8283"),
+        (
+            {"letta_stack_db_port": 7000, "letta_stack_redis_port": "7000"},
+            "letta_stack_redis_port and letta_stack_db_port",
+        ),
+        ({"letta_stack_redis_port": 8283, "letta_stack_listen_address": "0.0.0.0"}, "letta_stack_redis_port and"),
+        ({"letta_stack_db_port": 8283, "letta_stack_listen_address": "10.0.0.1"}, ""),
+        ({"letta_stack_db_port": 8283, "letta_stack_listen_address": "::"}, ""),
+        ({"letta_stack_db_port": 8283, "letta_stack_variant": "data_services"}, ""),
+    ],
+)
+def test_a_port_of_an_address_is_published_once(render, settings, clash):
+    found = render("letta_stack", COMPLAINTS, **settings)
+    assert len(found) == bool(clash)
+    assert clash in "".join(found)
+
+
+@pytest.mark.parametrize(
+    ("variant", "name"),
+    [
+        ("production", "letta_stack_source"),
+        ("vllm", "letta_stack_source"),
+        ("production", "letta_stack_vllm_model"),
+        ("development", "letta_stack_vllm_hf_token"),
+        ("production", "letta_stack_app_server_token"),
+        ("app_server", "letta_stack_server_password"),
+    ],
+)
+def test_what_another_variant_is_for_is_refused(render, variant, name):
+    value = "/srv/never-to-be-seen"
+    settings = {**table.golden_cases(variant)["minimal"], name: value}
+    (complaint,) = render("letta_stack", COMPLAINTS, **settings)
+    assert complaint.startswith(f"{name}: letta_stack_variant {variant} has nothing")
+    assert value not in complaint
+
+
+def test_how_something_is_to_be_may_be_said_for_hosts_of_other_variants(render):
+    settings = {
+        "letta_stack_vllm_context": 65536,
+        "letta_stack_vllm_arguments": ["--seed=1"],
+        "letta_stack_source_target": "locked",
+        "letta_stack_encryption_key": "EncryptionKey1234567",
+        "letta_stack_server_password": "ServerPassword1234",
+    }
+    for variant in ("production", "data_services"):
+        assert render("letta_stack", COMPLAINTS, letta_stack_variant=variant, **settings) == []

@@ -1,87 +1,28 @@
 # Copyright: agentfleet.letta contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The Compose file of the production variant: how it is closed, in which order it starts, where its secrets are not."""
+"""What is the production variant's own in its Compose file. What all have in common stands in tests/variants."""
 
 from __future__ import annotations
 
 import pytest
 import yaml
 
+from tests.unit.roles.conftest import ROLES
+
 TEMPLATE = "{{ lookup('ansible.builtin.template', 'compose.yaml.j2') }}"
-SECRET = "sk-never-to-be-seen"
 SETTINGS = {
-    "letta_stack_environment": {"OPENAI_API_KEY": SECRET, "OPENROUTER_TITLE": 'Costs $5: "five"', "LETTA_DEBUG": False},
-    "letta_stack_db_password": "DatabasePassword1234",
-    "letta_stack_server_password": "ServerPassword123456",
-    "letta_stack_encryption_key": "EncryptionKey1234567",
+    "letta_stack_environment": {
+        "OPENAI_API_KEY": "sk-of-a-test",
+        "OPENROUTER_TITLE": 'Costs $5: "five"',
+        "LETTA_DEBUG": False,
+    }
 }
-SERVICES = ["letta_db", "redis", "migrate", "letta_server", "nginx"]
 
 
 @pytest.fixture(scope="module")
-def text(render):
-    return render("letta_stack", TEMPLATE, **SETTINGS)
-
-
-@pytest.fixture(scope="module")
-def project(text):
-    return yaml.safe_load(text)
-
-
-@pytest.fixture(params=SERVICES)
-def service(project, request):
-    return project["services"][request.param]
-
-
-def test_it_has_the_services_of_the_variant_in_their_order(project):
-    assert list(project["services"]) == SERVICES
-
-
-def test_it_reads_as_written_by_hand(text):
-    assert not [line for line in text.splitlines() if line != line.rstrip()]
-    assert "\n\n\n" not in text
-    assert text.endswith("\n")
-    assert not text.endswith("\n\n")
-
-
-def test_no_secret_is_in_it(text):
-    values = [SECRET, *(value for name, value in SETTINGS.items() if isinstance(value, str))]
-    assert [value for value in values if value in text] == []
-
-
-def test_a_service_is_hardened(service):
-    assert service["cap_drop"] == ["ALL"]
-    assert "cap_add" not in service
-    assert service["security_opt"] == ["no-new-privileges:true"]
-    assert service["read_only"] is True
-    assert "privileged" not in service
-    uid, gid = service["user"].split(":")
-    assert int(uid) > 0
-    assert int(gid) > 0
-    assert not {"network_mode", "pid", "ipc", "devices"} & set(service)
-
-
-def test_a_service_is_limited(service):
-    assert service["mem_limit"]
-    assert 0 < service["cpus"] <= 2
-    assert service["pids_limit"] > 0
-    assert service["logging"]["options"]["max-size"]
-    assert all("size=" in mount for mount in service["tmpfs"])
-
-
-def test_a_service_says_when_it_is_well_and_how_it_stops(project, service):
-    if service is not project["services"]["migrate"]:
-        assert service["restart"] == "unless-stopped"
-        assert {"test", "interval", "timeout", "retries", "start_period"} <= set(service["healthcheck"])
-    assert service["stop_grace_period"]
-
-
-def test_a_service_mounts_only_what_is_addressed_by_its_content_or_changes_in_place(service):
-    for volume in service.get("volumes", []):
-        source = volume.split(":")[0]
-        assert source == "letta_db" or source == "./upstreams" or source.startswith("./files/")
-        assert source == "letta_db" or volume.endswith(":ro")
+def project(render):
+    return yaml.safe_load(render("letta_stack", TEMPLATE, **SETTINGS))
 
 
 def test_migrations_run_once_between_the_database_and_the_server(project):
@@ -94,13 +35,6 @@ def test_migrations_run_once_between_the_database_and_the_server(project):
         "migrate": {"condition": "service_completed_successfully"},
     }
     assert services["migrate"]["image"] == services["letta_server"]["image"]
-
-
-def test_only_nginx_is_published_and_only_on_the_address_that_was_asked_for(project, render):
-    published = {name: service["ports"] for name, service in project["services"].items() if "ports" in service}
-    assert published == {"nginx": ["127.0.0.1:8283:8080"]}
-    other = yaml.safe_load(render("letta_stack", TEMPLATE, letta_stack_listen_address="::1", letta_stack_port=80))
-    assert other["services"]["nginx"]["ports"] == ["[::1]:80:8080"]
 
 
 def test_data_cannot_be_reached_from_outside_or_reach_out(project):
@@ -133,6 +67,25 @@ def test_what_letta_must_be_told_is_told_and_the_rest_is_passed_on(project):
     # Compose reads $$ as $.
     assert environment["OPENROUTER_TITLE"] == 'Costs $$5: "five"'
     assert all(isinstance(value, str) and value for value in environment.values())
+
+
+def test_debugging_is_off_unless_it_is_asked_for(render):
+    services = yaml.safe_load(render("letta_stack", TEMPLATE))["services"]
+    assert "LETTA_DEBUG" not in services["letta_server"]["environment"]
+
+
+def test_the_database_is_made_without_dropping_anything():
+    script = (ROLES / "letta_stack" / "files" / "init-database.sh").read_text(encoding="utf-8")
+    assert "CREATE ROLE letta LOGIN NOSUPERUSER" in script
+    assert "DROP" not in script.upper()
+    assert "SCHEMA" not in script.upper()
+
+
+def test_options_of_the_log_are_passed_on_as_they_are(render):
+    given = {"env-regex": "^(os|host)$", "max-file": 2}
+    project = yaml.safe_load(render("letta_stack", TEMPLATE, letta_stack_log_options=given))
+    # Compose reads $$ as $.
+    assert project["services"]["redis"]["logging"]["options"] == {"env-regex": "^(os|host)$$", "max-file": "2"}
 
 
 def test_limits_are_changed_one_by_one(render):

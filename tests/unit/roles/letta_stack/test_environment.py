@@ -19,10 +19,14 @@ KNOWN = TABLES["__letta_stack_environment_known"]
 RESERVED = TABLES["__letta_stack_environment_reserved"]
 DEAD = TABLES["__letta_stack_environment_dead"]
 GROUPS = TABLES["__letta_stack_environment_groups"]
+NEEDS = TABLES["__letta_stack_environment_needs"]
+CONFLICTS = TABLES["__letta_stack_environment_conflicts"]
 
 
 def sort(environment):
-    return letta_environment(environment, known=KNOWN, reserved=RESERVED, dead=DEAD, groups=GROUPS)
+    return letta_environment(
+        environment, known=KNOWN, reserved=RESERVED, dead=DEAD, groups=GROUPS, needs=NEEDS, conflicts=CONFLICTS
+    )
 
 
 def test_secrets_are_kept_apart_from_what_may_be_shown():
@@ -76,6 +80,8 @@ def test_a_value_becomes_the_text_that_a_process_gets(name, value, text):
         ("OPENAI_API_KEY", "sk-1\nsk-2", "must be one line"),
         ("OPENAI_API_KEY", {"a": 1}, "must be a string"),
         ("OPENAI_API_KEY", "hunter2", "is a secret of fewer than 8 characters"),
+        ("SENTRY_DSN", "hunter2-is-no-dsn", "must be a URL"),
+        ("LETTA_SUMMARIZER_MODE", "aggressive", "must be one of 'partial_evict_message_buffer_mode'"),
     ],
 )
 def test_a_value_that_letta_could_not_use_is_refused_without_showing_it(name, value, complaint):
@@ -120,6 +126,29 @@ def test_half_of_what_belongs_together_is_refused(group):
         half = {name: value for name, value in values.items() if name != missing}
         (error,) = sort(half)["errors"]
         assert f"without {missing}" in error
+
+
+@pytest.mark.parametrize("name", NEEDS)
+def test_what_does_nothing_alone_is_refused_alone(name):
+    value = {"bool": True, "int": 1}.get(KNOWN[name]["type"], "value")
+    (error,) = sort({name: value})["errors"]
+    assert error == f"{name}: of no use without {' or '.join(NEEDS[name])}"
+    with_it = {name: value, NEEDS[name][0]: "http://host:1"}
+    assert [error for error in sort(with_it)["errors"] if error.startswith(f"{name}:")] == []
+
+
+def test_what_is_switched_off_needs_nothing():
+    assert sort({"LETTA_STORE_LLM_TRACES": False})["errors"] == []
+
+
+def test_traces_have_one_destination():
+    both = {
+        "LETTA_OTEL_EXPORTER_OTLP_ENDPOINT": "http://collector:4317",
+        "SIGNOZ_ENDPOINT": "https://ingest.example.com:443",
+        "SIGNOZ_INGESTION_KEY": "key-of-signoz",
+    }
+    (error,) = sort(both)["errors"]
+    assert error == "LETTA_OTEL_EXPORTER_OTLP_ENDPOINT, SIGNOZ_ENDPOINT: only one of them can be set"
 
 
 def test_everything_that_is_wrong_is_said_at_once():

@@ -1,0 +1,92 @@
+# Copyright: agentfleet.letta contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The source of the last release is fetched and built into an image, by an engine's own builder, without BuildKit."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    import docker
+
+ROOT = Path(__file__).resolve().parents[3]
+PLAY = """
+- name: Bring the source
+  hosts: localhost
+  connection: local
+  gather_facts: false
+  vars:
+    ansible_python_interpreter: "{{ ansible_playbook_python }}"
+  tasks:
+    - name: Bring the source
+      ansible.builtin.include_role:
+        name: agentfleet.letta.letta_stack
+        tasks_from: source
+"""
+PACKAGES = "from importlib.metadata import distributions as d; print(sorted(x.name for x in d() if x.name != 'letta'))"
+
+
+@pytest.fixture(scope="module")
+def stack(tmp_path_factory: pytest.TempPathFactory, images: dict[str, str]) -> Path:
+    """The directory of a stack, with the source and the context that the role made of it."""
+    directory = tmp_path_factory.mktemp("source")
+    (directory / "play.yml").write_text(PLAY)
+    values = {
+        "letta_stack_variant": "development",
+        "letta_stack_directory": str(directory / "letta"),
+        "letta_stack_images": images,
+        "letta_stack_source_ca_bundle": os.environ.get("PIP_CERT") or os.environ.get("SSL_CERT_FILE") or "",
+    }
+    command = ["ansible-playbook", "-i", "localhost,", "-e", json.dumps(values), str(directory / "play.yml")]
+    environment = {**os.environ, "ANSIBLE_COLLECTIONS_PATH": str(ROOT / ".ansible/collections"), "ANSIBLE_NOCOLOR": "1"}
+    for changed in (True, False):
+        done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stdout + done.stderr
+        assert ("changed=0" in done.stdout) is not changed, done.stdout
+    return directory / "letta"
+
+
+@pytest.fixture(params=["base", "locked"])
+def built(
+    request: pytest.FixtureRequest, engine: docker.DockerClient, images: dict[str, str], stack: Path
+) -> Iterator[str]:
+    """An image of one of the targets; `locked` takes minutes."""
+    tag = f"agentfleet-test-source:{request.param}"
+    engine.images.build(
+        path=str(stack / "build"), target=request.param, buildargs={"BASE": images["server"]}, tag=tag, timeout=1800
+    )
+    yield tag
+    engine.images.remove(tag)
+
+
+def test_the_tree_is_the_release(stack: Path) -> None:
+    assert 'version = "0.16.8"' in (stack / "source/letta/pyproject.toml").read_text()
+    assert (stack / "source/letta/tests/pytest.ini").is_file()
+    assert not (stack / "source/letta.unfinished").exists()
+
+
+def test_an_image_imports_the_source_with_the_dependencies_of_the_release(
+    engine: docker.DockerClient, images: dict[str, str], built: str
+) -> None:
+    def said(image: str, *command: str) -> str:
+        output = engine.containers.run(image, list(command), entrypoint="python", remove=True, network_mode="none")
+        return str(output.decode().strip().splitlines()[-1])
+
+    assert said(built, "-c", "import letta; print(letta.__file__)") == "/app/letta/__init__.py"
+    assert said(built, "-c", PACKAGES) == said(images["server"], "-c", PACKAGES)
+    left = "import pathlib; print([p for p in ('/build', '/app/ca.crt', '/app/source') if pathlib.Path(p).exists()])"
+    assert said(built, "-c", left) == "[]"
+    kept = "import pathlib; print(len([*pathlib.Path('/app/.venv').glob('lib/python*/site-packages/letta')]))"
+    assert said(built, "-c", kept) == "0"
+    config = engine.images.get(built).attrs["Config"]
+    assert config["User"] == "10001:10001"
+    assert "agentfleet.letta.stage" not in (config["Labels"] or {})
