@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 ROOT = Path(__file__).resolve().parents[2]
 CACHE = ROOT / ".cache" / "integration"
+# vLLM for a machine without a GPU, which this collection has a recipe for: the role's default can only be pulled.
+VLLM = "agentfleet/vllm-cpu:0.32.0"
 
 PLAY = """
 - name: Bring the images
@@ -98,7 +100,7 @@ def bring(run_role: Callable[..., RoleRun]) -> Callable[..., dict[str, str]]:
         # Tests run side by side, and one build is enough.
         with (CACHE / "images.lock").open("w") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
-            run = run_role(letta_images_source="build", letta_images_services=services)
+            run = run_role(letta_images_source="build", letta_images_services=services, letta_images_vllm=VLLM)
         assert run.rc == 0, run.output
         assert run.resolved is not None
         return run.resolved

@@ -104,27 +104,6 @@ def test_the_tests_of_the_source_are_there(stack):
     assert set(listed) >= {"pytest.ini", "conftest.py"}
 
 
-def test_what_is_to_be_mounted_and_is_not_there_is_refused(stack):
-    stack.settings["letta_stack_live_credentials"] = "/srv/nowhere"
-    try:
-        run = stack.deploy()
-    finally:
-        stack.settings["letta_stack_live_credentials"] = "/srv/credentials"
-    assert not run.succeeded
-    assert "letta_stack_live_credentials: /srv/nowhere on development is no directory" in run.said
-    assert stack.host.shell("test -e /srv/nowhere && echo made || echo no") == "no"
-
-
-def test_a_source_that_the_server_could_not_read_is_refused(stack):
-    stack.host.run("chmod", "o-r", f"{stack.source}/letta")
-    try:
-        run = stack.deploy()
-    finally:
-        stack.host.run("chmod", "o+r", f"{stack.source}/letta")
-    assert not run.succeeded
-    assert "everyone has to be able to read it" in run.said
-
-
 def test_development_takes_over_again_with_the_data(stack, agent):
     settings, stack.settings = stack.settings, {}
     try:

@@ -6,35 +6,17 @@
 from __future__ import annotations
 
 import io
-import json
-import os
-import subprocess
-import sys
 import tarfile
 import uuid
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import docker
 import pytest
 
+from tests.integration.stack.part import run_part
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
-
-ROOT = Path(__file__).resolve().parents[3]
-PLAY = """
-- name: Prune
-  hosts: localhost
-  connection: local
-  gather_facts: false
-  vars:
-    ansible_python_interpreter: "{{ ansible_playbook_python }}"
-  tasks:
-    - name: Prune
-      ansible.builtin.include_role:
-        name: agentfleet.letta.letta_stack
-        tasks_from: prune
-"""
 
 
 @pytest.fixture
@@ -61,20 +43,10 @@ def images() -> Iterator[dict[str, str]]:
 
 
 def test_only_images_that_nobody_wants_are_removed(images, tmp_path):
-    play = tmp_path / "play.yml"
-    play.write_text(PLAY, encoding="utf-8")
-    variables = {
-        "letta_stack_project": images["project"],
-        "__letta_stack_engine": {"containers": [{"ImageID": images["before"]}]},
-    }
-    run = subprocess.run(
-        [Path(sys.executable).with_name("ansible-playbook"), "-i", "localhost,", "-e", json.dumps(variables), play],
-        cwd=ROOT,
-        env={**os.environ, "ANSIBLE_COLLECTIONS_PATH": str(ROOT / ".ansible/collections"), "ANSIBLE_NOCOLOR": "1"},
-        capture_output=True,
-        text=True,
-        check=False,
+    containers = [{"ImageID": images["before"]}]
+    rc, said = run_part(
+        tmp_path, "prune", letta_stack_project=images["project"], __letta_stack_engine={"containers": containers}
     )
-    assert run.returncode == 0, run.stdout + run.stderr
+    assert rc == 0, said
     left = {tag for image in docker.from_env().images.list(name=images["project"]) for tag in image.tags}
     assert left == {f"{images['project']}:{tag}" for tag in ("before", "used", "other")}
