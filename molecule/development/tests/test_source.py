@@ -20,15 +20,10 @@ def kept(stack):
     stack.host.shell(f"rm -rf {stack.source}; mv {saved} {stack.source}")
 
 
-def test_a_run_without_a_change_builds_and_replaces_nothing(stack):
-    before = stack.container("letta_server"), stack.sources()
-    run = stack.deploy()
-    assert (run.succeeded, run.changed) == (True, 0), run.said
-    assert (stack.container("letta_server"), stack.sources()) == before
-
-
-def test_data_and_secrets_in_the_tree_get_into_no_context_and_no_image(stack):
-    """As work leaves them behind: the ancestor's `COPY . .` took the database and every key along."""
+@pytest.fixture(scope="module")
+def changed(stack, agent):
+    """The run that brings a change, out of a tree with what work leaves behind in it, and what there was before it."""
+    before = stack.container("letta_server"), stack.container("letta_db"), stack.image("letta_server")
     for name in (
         ".env",
         ".persist/pgdata-test/PG_VERSION",
@@ -42,12 +37,27 @@ def test_data_and_secrets_in_the_tree_get_into_no_context_and_no_image(stack):
         "certs/localhost.pem",
     ):
         stack.host.write(f"{stack.source}/{name}", f"{MARK}\n")
-    stack.say("+marked")
+    stack.say("+changed")
     run = stack.deploy()
     assert run.succeeded, run.said
-    assert stack.version() == "0.16.8+marked"
+    return {"said": run.said, "before": before}
+
+
+def test_a_change_is_served_by_a_new_server_with_the_old_data(stack, agent, changed):
+    server, database, image = changed["before"]
+    assert stack.version() == "0.16.8+changed"
+    assert stack.container("letta_server") != server
+    assert stack.container("letta_db") == database
+    assert agent.id in [found.id for found in stack.client.agents.list()]
+    # The image that runs is left, and the one of the release before, which is returned to.
+    assert stack.image("letta_server") != image
+    assert set(stack.sources()) == {stack.image("letta_server"), image}
+
+
+def test_data_and_secrets_in_the_tree_get_into_no_context_and_no_image(stack, changed):
+    """The ancestor's `COPY . .` took the database and every key along."""
     for name in ("id_rsa", "prod.env", "credentials.json", "dump.sql", "pgdata/PG_VERSION"):
-        assert f"letta/server/{name}" in run.said
+        assert f"letta/server/{name}" in changed["said"]
     context = "/opt/letta/build"
     assert stack.host.shell(f"grep -rlF {MARK} {context} || true") == ""
     assert stack.host.shell(f"grep -rlF -f /opt/letta/secrets/db_password {context} || true") == ""
@@ -59,7 +69,7 @@ def test_data_and_secrets_in_the_tree_get_into_no_context_and_no_image(stack):
     # Every layer, also what a later one hides. The word that is there proves that the search finds words.
     image = stack.image("letta_server")
     search = "docker save {image} | grep -aoF -m1 -e {word} | head -n1 || true"
-    assert stack.host.shell(search.format(image=image, word="+marked")) == "+marked"
+    assert stack.host.shell(search.format(image=image, word="+changed")) == "+changed"
     assert stack.host.shell(search.format(image=image, word=MARK)) == ""
     assert stack.host.shell(search.format(image=image, word=stack.password)) == ""
 
@@ -74,20 +84,6 @@ def test_what_is_put_into_the_context_by_hand_does_not_reach_the_engine(stack):
         assert sorted(held) == ["build-requirements.txt", "ca.crt", "source"]
     finally:
         stack.host.shell("docker rmi --force probe; rm -rf /opt/letta/build/pgdata /opt/letta/build/probe.Dockerfile")
-
-
-def test_a_change_is_served_by_a_new_server_with_the_old_data(stack, agent):
-    before = stack.container("letta_server"), stack.container("letta_db"), stack.image("letta_server")
-    stack.say("+changed")
-    run = stack.deploy()
-    assert run.succeeded, run.said
-    assert stack.version() == "0.16.8+changed"
-    assert stack.container("letta_server") != before[0]
-    assert stack.container("letta_db") == before[1]
-    assert agent.id in [found.id for found in stack.client.agents.list()]
-    # The image that runs is left, and the one of the release before, which is returned to.
-    assert stack.image("letta_server") != before[2]
-    assert set(stack.sources()) == {stack.image("letta_server"), before[2]}
 
 
 def test_check_mode_says_which_image_follows_and_builds_nothing(stack, kept):

@@ -51,3 +51,9 @@ def stack() -> Talking:
 def oak(stack: Talking) -> str:
     """An agent of the model that the scenario deployed, which has to outlive whatever happens to the model."""
     return stack.make_agent("oak", "oak")
+
+
+@pytest.fixture(scope="session")
+def elm(stack: Talking) -> str:
+    """An agent of the other model, made when that is served for the first time."""
+    return stack.make_agent("elm", "elm")

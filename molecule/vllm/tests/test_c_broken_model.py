@@ -10,7 +10,7 @@ import pytest
 
 
 @pytest.fixture(scope="module")
-def attempt(stack, oak):
+def attempt(stack, elm):
     """The run that tries the broken model, with what ran before."""
     before = {service: stack.container(service) for service in ("vllm", "letta_server")}
     return {"run": stack.deploy(letta_stack_vllm_model="/srv/models/hollow"), "before": before}
@@ -24,13 +24,13 @@ def test_the_run_fails_and_says_why(attempt):
     assert "rolled_back" in said, said
 
 
-def test_the_model_of_before_serves_and_the_server_never_stopped(stack, attempt, oak):
+def test_the_model_of_before_serves_and_the_server_never_stopped(stack, attempt, elm):
     assert stack.container("vllm") == attempt["before"]["vllm"]
     assert stack.container("letta_server") == attempt["before"]["letta_server"]
-    assert stack.handles() == {"vllm/oak"}
-    before = stack.completions("oak")
-    assert stack.answer(oak)
-    assert stack.completions("oak") > before
+    assert stack.handles() == {"vllm/elm"}
+    before = stack.completions("elm")
+    assert stack.answer(elm)
+    assert stack.completions("elm") > before
 
 
 def test_a_directory_without_a_model_is_refused_before_anything_is_touched(stack, attempt):
