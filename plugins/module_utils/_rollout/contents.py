@@ -13,8 +13,9 @@ import hashlib
 import hmac
 import os
 import stat
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from itertools import chain
 from pathlib import Path, PurePath
 from typing import Any, BinaryIO
 
@@ -66,23 +67,33 @@ NOTHING = Contents()
 
 
 def read(
-    files: Files, root: str, values: Mapping[str, str], key: bytes | None, recorded: Contents, now: int
+    files: Files,
+    root: str,
+    values: Mapping[str, str],
+    key: bytes | None,
+    recorded: Contents,
+    now: int,
+    *,
+    awaited: bool = False,
 ) -> Contents:
     """Read the files as they are now; `now` is the time of day in nanoseconds.
 
     `root` is the project's directory, `values` those of the variables that are set. What `recorded` knows by an equal
     stat is not read again. Without a key only what is missing is looked for. Raises SpecError, which names every file
-    that is not there and every variable that is not set.
+    that is not there and every variable that is not set. Files that are `awaited` may be missing still: they are told
+    as unread.
     """
-    _refuse_missing(files, root, values)
+    missing = _missing(files, root)
+    _refuse((f"{each} is not on this host" for each in missing if not awaited), _unset(files, values))
+    awaiting = (f"a run needs what is not on this host yet: {', '.join(missing)}",) if missing else ()
     if key is None:
-        return Contents(values=values)
+        return Contents(values=values, unread=awaiting)
     reader = _Reader(root, values, key, recorded, now)
     found = {
         service: tuple(content for file in mounted if file.watched for content in reader.content(file))
         for service, mounted in files.items()
     }
-    return Contents(reader.key_id, found, values, tuple(dict.fromkeys(reader.unread)))
+    return Contents(reader.key_id, found, values, (*awaiting, *dict.fromkeys(reader.unread)))
 
 
 def changed(recorded: Contents, now: Contents) -> dict[str, tuple[str, ...]]:
@@ -152,19 +163,32 @@ def from_data(data: Mapping[str, Any]) -> Contents:
     return Contents(str(data["key"]), files, dict(data["values"]))
 
 
-def _refuse_missing(files: Files, root: str, values: Mapping[str, str]) -> None:
+def _refuse(*problems_of: Iterable[str]) -> None:
     problems = Problems()
+    for problem in chain.from_iterable(problems_of):
+        problems.add(problem)
+    problems.settle(SpecError)
+
+
+def _missing(files: Files, root: str) -> tuple[str, ...]:
+    """Name the files that are not there."""
+    missing = []
     for service, mounted in files.items():
         for file in mounted:
-            if file.variable and file.variable not in values:
-                problems.add(
-                    f"{file.kind}s.{file.name}.environment: the variable {file.variable} is not set; set it in the "
-                    "environment or in an environment file of the project"
-                )
             if file.path and file.must_exist and _is_missing(file.path):
                 where = f"services.{service}.volumes" if file.kind == "file" else f"{file.kind}s.{file.name}.file"
-                problems.add(f"{where}: {_shown(file.path, root)} is not on this host")
-    problems.settle(SpecError)
+                missing.append(f"{where}: {_shown(file.path, root)}")
+    return tuple(dict.fromkeys(missing))
+
+
+def _unset(files: Files, values: Mapping[str, str]) -> Iterator[str]:
+    """Say which variables are not set."""
+    for file in chain.from_iterable(files.values()):
+        if file.variable and file.variable not in values:
+            yield (
+                f"{file.kind}s.{file.name}.environment: the variable {file.variable} is not set; set it in the "
+                "environment or in an environment file of the project"
+            )
 
 
 def _is_missing(path: str) -> bool:

@@ -91,7 +91,9 @@ class _Present:
 
     def _planned(self, survey: Survey, store: release.Store) -> dict[str, Any]:
         """Say what would be done."""
-        found = survey.contents(store.key(), self._problems)
+        # Who gives a definition writes the files, too, by tasks that have written nothing in check mode.
+        awaited = self._asked.check_mode and self._asked.definition is not None
+        found = survey.contents(store.key(), self._problems, awaited=awaited)
         present = survey.images()
         coming = images.needs(survey.target.services, self._asked.pull, self._asked.build, present)
         made = survey.plan(found, self._problems, coming)

@@ -41,12 +41,13 @@ class Survey:
     compose_before: ComposeCli | None
     router: NginxRouter
 
-    def contents(self, key: bytes | None, problems: Problems) -> Contents:
-        """Read the files that containers have mounted; what is missing is a problem."""
+    def contents(self, key: bytes | None, problems: Problems, *, awaited: bool = False) -> Contents:
+        """Read the files that containers have mounted; what is missing is a problem unless it is `awaited`."""
         try:
             files = mounted_files.of_project(self.target.project)
             values = self.compose.variables(mounted_files.variables(files))
-            return contents.read(files, self.project_src, values, key, self.committed.contents, time.time_ns())
+            recorded, now = self.committed.contents, time.time_ns()
+            return contents.read(files, self.project_src, values, key, recorded, now, awaited=awaited)
         except SpecError as error:
             problems.add(str(error))
             return contents.NOTHING

@@ -11,6 +11,7 @@ import tarfile
 from typing import Any
 
 import pytest
+import yaml
 
 from .project import Project, becomes_healthy, healthcheck, read_in, service, wait_for
 from .test_refusals import assert_refused
@@ -299,6 +300,18 @@ def test_every_file_that_is_missing_and_every_variable_that_is_not_set(project: 
         "secrets.token.environment: the variable AGENTFLEET_TEST_NOT_SET is not set",
     )
     assert not (project.directory / "made").exists()
+
+
+def test_a_check_of_a_definition_awaits_what_tasks_before_it_would_write(project: Project):
+    app = service(secrets=["password"])
+    definition = yaml.safe_dump({"services": {"app": app}, "secrets": {"password": {"file": "./password"}}})
+
+    check = project.roll_out(check=True, definition=definition)
+    assert (check.failed, check["changed"]) == (False, True), check["msg"]
+    assert "a run needs what is not on this host yet: secrets.password.file: ./password" in check.warnings
+    run = project.roll_out(definition=definition)
+    assert run.failed
+    assert "secrets.password.file: ./password is not on this host" in run["msg"]
 
 
 def test_a_secret_that_compose_cannot_deliver(project: Project):

@@ -183,6 +183,16 @@ def test_every_file_that_is_missing_and_every_variable_that_is_not_set_is_named_
     assert read(tmp_path, made_by_compose).files == {"web": ()}
 
 
+def test_a_file_that_is_awaited_may_be_missing_and_is_told(tmp_path: Path) -> None:
+    told = "a run needs what is not on this host yet: services.web.volumes: ./gone, configs.web.file: /nowhere/web.conf"
+    for key in (KEY, None):
+        files = (bind(tmp_path / "gone"), config(Path("/nowhere/web.conf")), bind(tmp_path / "gone"))
+        found = read(tmp_path, *files, awaited=True, key=key)
+        assert (found.files.get("web", ()), found.unread) == ((), (told,))
+    with pytest.raises(SpecError, match="the variable TOKEN is not set"):
+        read(tmp_path, bind(tmp_path / "gone"), variable(), awaited=True)
+
+
 def test_a_file_that_cannot_be_read_is_told_and_not_compared(tmp_path: Path) -> None:
     loop = tmp_path / "loop"
     loop.symlink_to(loop)
