@@ -51,4 +51,4 @@ def compose(settings: dict[str, Any]) -> str:
     known = {"__letta_stack_secrets": {"files": {**SECRET_FILES, key: _file(key)}}, **settings}
     # The role's variables are evaluated wherever they are used; this one is most of the time that a rendering takes.
     rendered = evaluate("letta_stack", "{{ __letta_stack_rendered }}", **known)
-    return str(evaluate("letta_stack", COMPOSE, **known, __letta_stack_rendered=rendered))
+    return str(evaluate("letta_stack", COMPOSE, **known, __letta_stack_model=rendered))

@@ -49,7 +49,7 @@ def project(evaluate):
     def read(settings):
         # Variables are evaluated wherever they are used; this one is most of the time that a rendering takes.
         rendered = evaluate("{{ __letta_stack_rendered }}", **settings)
-        return yaml.safe_load(evaluate(TEMPLATE, __letta_stack_rendered=rendered, **settings))
+        return yaml.safe_load(evaluate(TEMPLATE, __letta_stack_model=rendered, **settings))
 
     return function
 
