@@ -19,7 +19,7 @@ ARGS ?=
 PYTEST_ARGS ?=
 BENCH_ARGS ?=
 # How many integration tests run at a time.
-WORKERS ?= 3
+WORKERS ?= 4
 # A folder of molecule/; all of them when empty.
 SCENARIO ?=
 
@@ -50,7 +50,7 @@ purge: setup ## Stop the stack and delete its data: make purge CONFIRM=letta
 
 .PHONY: test
 test: ## Everything: lint, unit, sanity, integration, molecule; stops at the first failure
-	@tests/tools/run-steps lint unit sanity integration molecule
+	@tests/tools/run-steps setup-test lint+unit+sanity integration molecule
 
 .PHONY: lint
 lint: setup-test ## Formatting, types, YAML, roles, shell, Dockerfiles, changelog, generated documentation
@@ -67,8 +67,8 @@ sanity: setup-test ## Ansible's own tests of a collection
 .PHONY: integration
 integration: setup-test ## Modules, images and the tarball against a real engine (PYTEST_ARGS: pytest's)
 	@files/local/engine start
-	# Side by side, a file at a time: most of the time they wait for containers.
-	pytest --numprocesses $(WORKERS) --dist loadfile \
+	# Side by side, a file at a time, in the order that conftest.py gives them: often they wait for containers.
+	pytest --numprocesses $(WORKERS) --dist loadfile --no-loadscope-reorder \
 	  $(if $(filter tests/%,$(PYTEST_ARGS)),,tests/integration) $(PYTEST_ARGS)
 
 .PHONY: molecule

@@ -24,6 +24,9 @@ CACHE = ROOT / ".cache" / "integration"
 # vLLM for a machine without a GPU, which this collection has a recipe for: the role's default can only be pulled.
 VLLM = "agentfleet/vllm-cpu:0.32.0"
 
+# The files that take minutes. Tests run side by side, a file at a time, so these are not to begin last.
+LONGEST = ("test_production.py", "test_ancestors.py", "test_role.py", "test_letta_source.py", "test_five_services.py")
+
 PLAY = """
 - name: Bring the images
   hosts: localhost
@@ -44,6 +47,11 @@ PLAY = """
       changed_when: false
       check_mode: false
 """
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Put the files that take longest first."""
+    items.sort(key=lambda item: (*LONGEST, item.path.name).index(item.path.name))
 
 
 @dataclasses.dataclass(frozen=True)
