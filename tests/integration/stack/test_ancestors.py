@@ -184,7 +184,9 @@ def test_compose_yaml_is_not_taken_for_well_before_it_serves(project: Project, s
     take(project, source, "compose.yaml", "init.sql", "nginx.conf")
     write(project, ".env", "")
     front = free_port()
-    write(project, "stand-ins.yaml", stand_ins(project, images, front))
+    # However long Letta takes to import on a machine, this takes longer.
+    still_importing = '\n    entrypoint: [sleep, "1000"]'
+    write(project, "stand-ins.yaml", stand_ins(project, images, front, still_importing))
 
     result = roll_out(project, "compose.yaml", "stand-ins.yaml", final_checks=[health(front)])
 
