@@ -14,7 +14,8 @@ from ansible_collections.agentfleet.letta.plugins.module_utils._rollout.checks i
 from ansible_collections.agentfleet.letta.plugins.module_utils._rollout.errors import EngineError
 from ansible_collections.agentfleet.letta.plugins.module_utils._rollout.policy import Route
 
-from .simulation import GOOD, GOOD_ONE_SHOT, Host, Script, carry_out, plan_for, roll_out
+from .machines import GOOD, GOOD_ONE_SHOT, Script
+from .simulation import Host, carry_out, plan_for, roll_out
 
 NEVER_HEALTHY = Script(healthy_after=None)
 DATA = [{"type": "volume", "source": "data", "target": "/data"}]

@@ -11,7 +11,8 @@ import pytest
 
 from ansible_collections.agentfleet.letta.plugins.module_utils._rollout.rollout import Extras
 
-from .simulation import GOOD, Host, Script, roll_out
+from .machines import GOOD, Script
+from .simulation import Host, roll_out
 
 BEFORE, NOW = b"the archive of before", b"the archive of now"
 CRASHES = Script(crashes_after=1.0)

@@ -12,7 +12,8 @@ import pytest
 
 from ansible_collections.agentfleet.letta.plugins.module_utils._rollout.errors import EngineError
 
-from .simulation import Host, Killed, Script, carry_out, plan_for, roll_out
+from .machines import Script
+from .simulation import Host, Killed, carry_out, plan_for, roll_out
 from .test_rollout import CRASHES, after, checked, database, project
 
 DATA = [{"type": "volume", "source": "data", "target": "/data"}]

@@ -12,7 +12,8 @@ import pytest
 from ansible_collections.agentfleet.letta.plugins.module_utils._rollout import outcome
 from ansible_collections.agentfleet.letta.plugins.module_utils._rollout.errors import EngineError
 
-from .simulation import GOOD, Host, Killed, Script, carry_out, identity, plan_for, roll_out
+from .machines import GOOD, Script
+from .simulation import Host, Killed, carry_out, identity, plan_for, roll_out
 
 CRASHES = Script(crashes_after=1.0, exit_code=7)
 NEVER_HEALTHY = Script(healthy_after=None)

@@ -13,7 +13,8 @@ from ansible_collections.agentfleet.letta.plugins.module_utils._rollout import r
 from ansible_collections.agentfleet.letta.plugins.module_utils._rollout.checks import HttpCheck
 from ansible_collections.agentfleet.letta.plugins.module_utils._rollout.policy import Overrides, Route
 
-from .simulation import GOOD, Host, Script, carry_out, plan_for, roll_out
+from .machines import GOOD, Script
+from .simulation import Host, carry_out, plan_for, roll_out
 from .test_rollout import CRASHES, after, checked, database, project, replicas, service
 
 WEB = Route("nginx", "web", 80)

@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 
 from ansible_collections.agentfleet.letta.plugins.module_utils._rollout.policy import Overrides
 
-from .simulation import GOOD, GOOD_ONE_SHOT, Host, Killed, Machine, Script, carry_out, plan_for, roll_out
+from .machines import GOOD, GOOD_ONE_SHOT, Machine, Script
+from .simulation import Host, Killed, carry_out, plan_for, roll_out
 
 _SETTINGS = settings(max_examples=80, suppress_health_check=[HealthCheck.too_slow])
 
