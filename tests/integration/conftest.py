@@ -21,11 +21,22 @@ if TYPE_CHECKING:
 
 ROOT = Path(__file__).resolve().parents[2]
 CACHE = ROOT / ".cache" / "integration"
+# The services of the production stack.
+STACK = frozenset({"server", "db", "redis", "nginx"})
 # vLLM for a machine without a GPU, which this collection has a recipe for: the role's default can only be pulled.
 VLLM = "agentfleet/vllm-cpu:0.32.0"
 
-# The files that take minutes. Tests run side by side, a file at a time, so these are not to begin last.
-LONGEST = ("test_production.py", "test_ancestors.py", "test_role.py", "test_letta_source.py", "test_five_services.py")
+# Tests run side by side, a file at a time, so the files that take minutes are not to begin last. On a new machine the
+# first two build the images, which others then wait for: two that need none go with them.
+FIRST = (
+    "test_production.py",
+    "test_every_image.py",
+    "test_five_services.py",
+    "test_swarm_cases.py",
+    "test_ancestors.py",
+    "test_role.py",
+    "test_letta_source.py",
+)
 
 PLAY = """
 - name: Bring the images
@@ -50,8 +61,8 @@ PLAY = """
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Put the files that take longest first."""
-    items.sort(key=lambda item: (*LONGEST, item.path.name).index(item.path.name))
+    """Put those files first."""
+    items.sort(key=lambda item: (*FIRST, item.path.name).index(item.path.name))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -105,8 +116,8 @@ def bring(run_role: Callable[..., RoleRun]) -> Callable[..., dict[str, str]]:
 
     def brought(*services: str) -> dict[str, str]:
         CACHE.mkdir(parents=True, exist_ok=True)
-        # Tests run side by side, and one build is enough.
-        with (CACHE / "images.lock").open("w") as lock:
+        # Tests run side by side, and one build is enough. Nobody waits for another variant's, which take longest.
+        with (CACHE / f"images.{'stack' if STACK.issuperset(services) else 'variants'}.lock").open("w") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
             run = run_role(letta_images_source="build", letta_images_services=services, letta_images_vllm=VLLM)
         assert run.rc == 0, run.output
@@ -119,4 +130,4 @@ def bring(run_role: Callable[..., RoleRun]) -> Callable[..., dict[str, str]]:
 @pytest.fixture(scope="session")
 def images(bring: Callable[..., dict[str, str]]) -> dict[str, str]:
     """References of the images of the production stack: server, db, redis, nginx."""
-    return bring("server", "db", "redis", "nginx")
+    return bring(*sorted(STACK))
