@@ -99,6 +99,8 @@ options:
       - The Compose file's content, as text or as a dictionary.
       - It is staged under O(state_dir), rolled out from there, and installed as C(compose.yaml) in O(project_src) once
         the rollout is committed. Text is installed as it is, comments included.
+      - In check mode, files that it mounts may be missing still, for tasks before this one would have written them.
+        They are warned of.
       - Mutually exclusive with O(files).
     type: raw
   files:
