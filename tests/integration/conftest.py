@@ -9,17 +9,16 @@ import dataclasses
 import fcntl
 import json
 import os
-import subprocess
 import uuid
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from tests.integration.play import ROOT, run_tasks
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-ROOT = Path(__file__).resolve().parents[2]
 CACHE = ROOT / ".cache" / "integration"
 # The services of the production stack.
 STACK = frozenset({"server", "db", "redis", "nginx"})
@@ -38,26 +37,19 @@ FIRST = (
     "test_letta_source.py",
 )
 
-PLAY = """
-- name: Bring the images
-  hosts: localhost
-  connection: local
-  gather_facts: false
-  vars:
-    ansible_python_interpreter: "{{ ansible_playbook_python }}"
-  tasks:
-    - name: Bring the images
-      ansible.builtin.include_role:
-        name: agentfleet.letta.letta_images
-
-    - name: Hand over what the role says
-      ansible.builtin.copy:
-        content: "{{ letta_images_resolved | to_json }}"
-        dest: "{{ test_result }}"
-        mode: "0600"
-      changed_when: false
-      check_mode: false
-"""
+TASKS = [
+    {"name": "Bring the images", "ansible.builtin.include_role": {"name": "agentfleet.letta.letta_images"}},
+    {
+        "name": "Hand over what the role says",
+        "ansible.builtin.copy": {
+            "content": "{{ letta_images_resolved | to_json }}",
+            "dest": "{{ test_result }}",
+            "mode": "0600",
+        },
+        "changed_when": False,
+        "check_mode": False,
+    },
+]
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -84,8 +76,6 @@ class RoleRun:
 def run_role(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., RoleRun]:
     """Run letta_images on this machine: run_role("--check", letta_images_source="build")."""
     directory = tmp_path_factory.mktemp("role")
-    play = directory / "play.yml"
-    play.write_text(PLAY)
     bundle = os.environ.get("PIP_CERT") or os.environ.get("SSL_CERT_FILE") or ""
 
     def run(*arguments: str, **variables: Any) -> RoleRun:
@@ -96,14 +86,7 @@ def run_role(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., RoleRun]
             "test_result": str(result),
             **variables,
         }
-        done = subprocess.run(
-            ["ansible-playbook", "-i", "localhost,", "-e", json.dumps(values), *arguments, str(play)],
-            cwd=ROOT,
-            env={**os.environ, "ANSIBLE_COLLECTIONS_PATH": str(ROOT / ".ansible/collections"), "ANSIBLE_NOCOLOR": "1"},
-            capture_output=True,
-            text=True,
-            check=False,
-        )
+        done = run_tasks(directory, TASKS, values, *arguments)
         resolved = json.loads(result.read_text()) if result.exists() else None
         return RoleRun(done.returncode, done.stdout + done.stderr, resolved)
 

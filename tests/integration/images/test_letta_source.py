@@ -5,33 +5,19 @@
 
 from __future__ import annotations
 
-import json
 import os
-import subprocess
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+
+from tests.integration.stack.part import run_part
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     import docker
 
-ROOT = Path(__file__).resolve().parents[3]
-PLAY = """
-- name: Bring the source
-  hosts: localhost
-  connection: local
-  gather_facts: false
-  vars:
-    ansible_python_interpreter: "{{ ansible_playbook_python }}"
-  tasks:
-    - name: Bring the source
-      ansible.builtin.include_role:
-        name: agentfleet.letta.letta_stack
-        tasks_from: source
-"""
 PACKAGES = "from importlib.metadata import distributions as d; print(sorted(x.name for x in d() if x.name != 'letta'))"
 
 
@@ -39,19 +25,16 @@ PACKAGES = "from importlib.metadata import distributions as d; print(sorted(x.na
 def stack(tmp_path_factory: pytest.TempPathFactory, images: dict[str, str]) -> Path:
     """The directory of a stack, with the source and the context that the role made of it."""
     directory = tmp_path_factory.mktemp("source")
-    (directory / "play.yml").write_text(PLAY)
     values = {
         "letta_stack_variant": "development",
         "letta_stack_directory": str(directory / "letta"),
         "letta_stack_images": images,
         "letta_stack_source_ca_bundle": os.environ.get("PIP_CERT") or os.environ.get("SSL_CERT_FILE") or "",
     }
-    command = ["ansible-playbook", "-i", "localhost,", "-e", json.dumps(values), str(directory / "play.yml")]
-    environment = {**os.environ, "ANSIBLE_COLLECTIONS_PATH": str(ROOT / ".ansible/collections"), "ANSIBLE_NOCOLOR": "1"}
     for changed in (True, False):
-        done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
-        assert done.returncode == 0, done.stdout + done.stderr
-        assert ("changed=0" in done.stdout) is not changed, done.stdout
+        rc, said = run_part(directory, "source", **values)
+        assert rc == 0, said
+        assert ("changed=0" in said) is not changed, said
     return directory / "letta"
 
 
