@@ -60,6 +60,11 @@ lint: setup-test ## Formatting, types, YAML, roles, shell, Dockerfiles, changelo
 unit: setup-test ## Fast tests of the code (PYTEST_ARGS: pytest's)
 	@pytest $(if $(filter tests/%,$(PYTEST_ARGS)),,tests/unit) $(PYTEST_ARGS)
 
+.PHONY: fuzz
+fuzz: setup-test ## Properties with ten times as many examples, and others each time (PYTEST_ARGS: pytest's)
+	@pytest --numprocesses auto --hypothesis-profile search \
+	  $(if $(filter tests/%,$(PYTEST_ARGS)),,$$(grep --recursive --files-with-matches '^@given' tests/unit)) $(PYTEST_ARGS)
+
 .PHONY: sanity
 sanity: setup-test ## Ansible's own tests of a collection
 	@tests/tools/sanity

@@ -125,11 +125,12 @@ class Host:
             raise OSError(28, "No space left on device")
         assert self.project is not None
         self.committed = (dict(timings), incomplete)
-        # What kept an old container is recorded as it was.
+        # What kept an old container is recorded as it was, what never had one not at all.
         services, hashes = dict(self.project.services), dict(self.hashes)
         for name in incomplete:
-            assert self.before is not None
-            services[name], hashes[name] = self.before.project.services[name], self.before.hashes[name]
+            del services[name], hashes[name]
+            if self.before is not None and name in self.before.hashes:
+                services[name], hashes[name] = self.before.project.services[name], self.before.hashes[name]
         self.before = Before(self, replace(self.project, services=services), hashes)
         self.done_at_commit = list(self.done)
 

@@ -225,6 +225,24 @@ def test_what_is_bound_to_a_container_that_keeps_its_place_serves_too(host: Host
     assert roll_out(host, bound("2", action, count)).outcome == "deployed"
 
 
+def test_what_never_served_is_not_recorded_when_it_is_undone_with_what_it_is_bound_to(host: Host) -> None:
+    data = [{"type": "volume", "source": "data", "target": "/data"}]
+
+    def definition(version: str, bound_to_it: str) -> dict[str, Any]:
+        made = bound(version, "continue", 1)
+        made["services"]["owner"]["volumes"] = data
+        return {**made, "services": {"owner": made["services"]["owner"], bound_to_it: made["services"]["side"]}}
+
+    roll_out(host, definition("1", "side"))
+    ended = roll_out(host, definition("2", "helper"), {"owner": [NEVER_HEALTHY]})
+    assert ended.outcome == "partial", ended.message()
+    assert host.before is not None
+    assert set(host.before.project.services) == {"owner"}
+    assert [machine.status for machine in host.of("side")] == ["running"]
+    assert roll_out(host, definition("2", "helper")).outcome == "deployed"
+    assert (names(host, "side"), len(host.of("helper"))) == ([], 1)
+
+
 def test_a_one_shot_with_a_fixed_name_runs_again(host: Host) -> None:
     def definition(version: str) -> dict[str, Any]:
         needs = {"init": {"condition": "service_completed_successfully"}}

@@ -17,7 +17,7 @@ from ansible_collections.agentfleet.letta.plugins.module_utils._rollout.policy i
 from .machines import GOOD, GOOD_ONE_SHOT, Machine, Script
 from .simulation import Host, Killed, carry_out, plan_for, roll_out
 
-_SETTINGS = settings(max_examples=80, suppress_health_check=[HealthCheck.too_slow])
+_SETTINGS = settings(suppress_health_check=[HealthCheck.too_slow])
 
 _BAD = st.sampled_from(
     [
