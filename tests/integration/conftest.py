@@ -8,7 +8,6 @@ from __future__ import annotations
 import dataclasses
 import fcntl
 import json
-import os
 import uuid
 from typing import TYPE_CHECKING, Any
 
@@ -76,13 +75,11 @@ class RoleRun:
 def run_role(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., RoleRun]:
     """Run letta_images on this machine: run_role("--check", letta_images_source="build")."""
     directory = tmp_path_factory.mktemp("role")
-    bundle = os.environ.get("PIP_CERT") or os.environ.get("SSL_CERT_FILE") or ""
 
     def run(*arguments: str, **variables: Any) -> RoleRun:
         result = directory / f"{uuid.uuid4().hex}.json"
         values = {
             "letta_images_directory": str(directory / "var"),
-            "letta_images_ca_bundle": bundle,
             "test_result": str(result),
             **variables,
         }

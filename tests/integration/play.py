@@ -23,8 +23,14 @@ def run_tasks(
 ) -> subprocess.CompletedProcess[str]:
     """Run tasks, as a playbook in `folder`; `arguments` are ansible-playbook's."""
     play = folder / "play.json"
-    own_python = {"ansible_python_interpreter": "{{ ansible_playbook_python }}"}
-    common = {"hosts": "localhost", "connection": "local", "gather_facts": False, "vars": own_python}
+    common = {
+        "hosts": "localhost",
+        "connection": "local",
+        "gather_facts": False,
+        "vars": {"ansible_python_interpreter": "{{ ansible_playbook_python }}"},
+        # What this machine needs to build images is said where `make deploy` looks, too.
+        "vars_files": [str(ROOT / "inventories/local/group_vars/all.yml")],
+    }
     play.write_text(json.dumps([{"name": "Run the test's tasks", **common, "tasks": tasks}]), encoding="utf-8")
     playbook = str(Path(sys.executable).with_name("ansible-playbook"))
     return subprocess.run(
