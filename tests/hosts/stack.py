@@ -173,10 +173,14 @@ class Stack:
 
     def deploy(self, *arguments: str, **variables: object) -> Answer:
         """Run the deployment playbook as the operator does, with some variables changed."""
+        return self.play("deploy", *arguments, **variables)
+
+    def play(self, playbook: str, *arguments: str, **variables: object) -> Answer:
+        """Run one of the playbooks as the operator does, with some variables changed."""
         done = subprocess.run(
             [
                 *("ansible-playbook", "-i", self.inventory, "-e", json.dumps({**self.settings, **variables})),
-                *(*arguments, "playbooks/deploy.yml"),
+                *(*arguments, f"playbooks/{playbook}.yml"),
             ],
             cwd=PROJECT,
             env={**os.environ, "ANSIBLE_CONFIG": str(PROJECT / "ansible.cfg")},

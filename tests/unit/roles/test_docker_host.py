@@ -7,13 +7,17 @@ from __future__ import annotations
 
 import base64
 import json
+import re
+import shutil
 from pathlib import Path
 
 import pytest
 
 from ansible_collections.agentfleet.letta.plugins.module_utils._rollout.compose_cli import MINIMUM
 
-ENGINE = Path(__file__).resolve().parents[3] / "files/local/engine"
+PROJECT = Path(__file__).resolve().parents[3]
+ENGINE = PROJECT / "files/local/engine"
+ROLE = PROJECT / "roles/docker_host"
 
 
 def unknown_keys(render, content: str | None, **settings):
@@ -90,3 +94,24 @@ def test_everyone_asks_for_the_same_compose(render):
     minimum = render("docker_host", "{{ __docker_host_compose_minimum }}")
     assert minimum == ".".join(map(str, MINIMUM))
     assert f"COMPOSE_MINIMUM={minimum}\n" in ENGINE.read_text(encoding="utf-8")
+
+
+def fingerprint(render, role_path=ROLE, **variables):
+    return render("docker_host", "{{ __docker_host_fingerprint }}", role_path=str(role_path), **variables)
+
+
+def test_the_fingerprint_is_that_of_all_variables_and_of_nothing_that_a_run_finds_out(render):
+    plain = fingerprint(render)
+    assert re.fullmatch("[0-9a-f]{64}", plain)
+    assert fingerprint(render, docker_host_live_restore=False) != plain
+    assert fingerprint(render, docker_host_daemon_config={"icc": False}) != plain
+    assert fingerprint(render, docker_host_is_prepared=True, docker_host_answers=False) == plain
+
+
+@pytest.mark.parametrize("part", ["tasks/main.yml", "vars/main.yml"])
+def test_another_version_of_the_role_has_another_fingerprint(render, tmp_path, part):
+    shutil.copytree(ROLE, tmp_path / "role")
+    assert fingerprint(render, tmp_path / "role") == fingerprint(render)
+    with (tmp_path / "role" / part).open("a") as file:
+        file.write("# More.\n")
+    assert fingerprint(render, tmp_path / "role") != fingerprint(render)
