@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -29,7 +28,6 @@ def stack(tmp_path_factory: pytest.TempPathFactory, images: dict[str, str]) -> P
         "letta_stack_variant": "development",
         "letta_stack_directory": str(directory / "letta"),
         "letta_stack_images": images,
-        "letta_stack_source_ca_bundle": os.environ.get("PIP_CERT") or os.environ.get("SSL_CERT_FILE") or "",
     }
     for changed in (True, False):
         rc, said = run_part(directory, "source", **values)

@@ -108,7 +108,7 @@ def test_the_fingerprint_is_that_of_all_variables_and_of_nothing_that_a_run_find
     assert fingerprint(render, docker_host_is_prepared=True, docker_host_answers=False) == plain
 
 
-@pytest.mark.parametrize("part", ["tasks/main.yml", "vars/main.yml"])
+@pytest.mark.parametrize("part", ["handlers/main.yml", "tasks/main.yml", "templates/daemon.json.j2", "vars/main.yml"])
 def test_another_version_of_the_role_has_another_fingerprint(render, tmp_path, part):
     shutil.copytree(ROLE, tmp_path / "role")
     assert fingerprint(render, tmp_path / "role") == fingerprint(render)
